@@ -1,0 +1,1 @@
+"""Scorers (samples to columns) and strategies (columns to keep or drop)."""

@@ -1,0 +1,1 @@
+"""One training loop of update phases; systems, networks, samplers."""

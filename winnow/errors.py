@@ -1,0 +1,43 @@
+"""Errors for people: what was given, what is accepted, what to change."""
+
+import importlib
+from collections.abc import Iterable
+from difflib import get_close_matches
+from types import ModuleType
+
+__all__ = ["UserError", "require", "unknown"]
+
+
+class UserError(ValueError):
+    """A mistake in a config, a command or an input that the user can put right; printed without a traceback."""
+
+
+def unknown(what: str, given: str, accepted: Iterable[str]) -> UserError:
+    """Return the error for a name that does not exist, with the nearest one that does.
+
+    Args:
+        what: what kind of name it is, "strategy" or "key in `train`".
+        given: the name as the user wrote it.
+        accepted: every name that would have been accepted.
+    """
+    names = sorted(accepted)
+    near = get_close_matches(given, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return UserError(f"unknown {what}: {given!r}.{hint} Accepted: {', '.join(names) or 'none'}.")
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional dependency, or say which extra installs it.
+
+    Raises:
+        UserError: the module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # A broken install of the module itself (its own import missing) must not be reported as a missing extra.
+        if error.name is None or error.name.partition(".")[0] != module.partition(".")[0]:
+            raise
+        raise UserError(
+            f"{module!r} is not installed; it comes with the extra {extra!r}: pip install 'winnow[{extra}]'"
+        ) from error

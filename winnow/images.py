@@ -1,0 +1,61 @@
+"""Bytes to pixels in bounds: the size is judged from the header before a pixel is decoded, truncation is a failure."""
+
+import io
+import warnings
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+__all__ = ["ImageError", "decode_image"]
+
+Image.MAX_IMAGE_PIXELS = None  # decode_image judges the size itself, before decoding
+
+
+class ImageError(ValueError):
+    """A picture that cannot be used, with the reason in words."""
+
+
+def decode_image(data: bytes, max_pixels: int = 64_000_000) -> NDArray[np.uint8]:
+    """Decode a picture to (H, W, 3) uint8 RGB.
+
+    The first frame of an animation counts; transparency is laid over white; CMYK, grey and 16-bit become 8-bit RGB;
+    the EXIF orientation is applied.
+
+    Args:
+        data: an encoded JPEG, PNG, WebP, GIF or whatever else Pillow reads.
+        max_pixels: refuse pictures whose header claims more.
+
+    Raises:
+        ImageError: no picture, truncated, or too large.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(data))
+            width, height = image.size
+            if width * height > max_pixels:
+                raise ImageError(f"too large: {width}x{height} is over {max_pixels} pixels")
+            if image.format == "JPEG" and image.mode == "RGB" and image.getexif().get(0x0112, 1) == 1:
+                # libjpeg-turbo without the detour through Pillow; `strict` makes a truncated file an error
+                return simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True)  # type: ignore[no-any-return]
+            image.load()
+            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError("not a picture: no known image format") from None
+    except (OSError, SyntaxError, ValueError, OverflowError, MemoryError, Image.DecompressionBombError) as error:
+        raise ImageError(f"cannot decode: {error}") from None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to RGB; Pillow's own conversions of 16-bit grey clip and of transparency drop it."""
+    if image.mode.startswith("I"):
+        pixels = np.asarray(image).astype(np.float64)
+        return Image.fromarray((pixels / 257).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")
