@@ -1,0 +1,48 @@
+"""Find an open_clip model by name or by a JSON file of its architecture."""
+
+from pathlib import Path
+from typing import Any
+
+from winnow.errors import UserError
+
+__all__ = ["create_clip", "model_name"]
+
+
+def model_name(model: str) -> str:
+    """Return the open_clip name of `model`, registering the architecture first when it is a path to a JSON file.
+
+    Raises:
+        UserError: no such file, no such model, or another architecture already has the file's name.
+    """
+    import open_clip
+
+    if not model.endswith(".json"):
+        if model not in open_clip.list_models():
+            from winnow.errors import unknown
+
+            raise unknown("open_clip model", model, open_clip.list_models())
+        return model
+    path = Path(model)
+    if not path.is_file():
+        raise UserError(f"no model config at {model!r}; give an open_clip name or the path of a JSON architecture file")
+    open_clip.add_model_config(path)
+    return path.stem
+
+
+def create_clip(model: str, pretrained: str | None = None) -> Any:
+    """Build an open_clip model in float32 on the CPU, in eval mode.
+
+    Args:
+        model: an open_clip name ("ViT-B-32") or the path of a JSON architecture file.
+        pretrained: an open_clip tag ("openai"), the path of a checkpoint, or None for random weights.
+
+    Raises:
+        UserError: unknown model or tag, or the weights cannot be loaded.
+    """
+    import open_clip
+
+    name = model_name(model)
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if pretrained and pretrained not in tags and not Path(pretrained).is_file():
+        raise UserError(f"no weights {pretrained!r} for {name}: neither a file nor one of {', '.join(tags) or 'no tags'}")
+    return open_clip.create_model(name, pretrained=pretrained, precision="fp32", device="cpu").eval()
