@@ -76,7 +76,9 @@ def digest(*parts: Any) -> str:
     """Return a stable hash (32 hex characters) of JSON-like values and components, whatever the order of dict keys."""
 
     def plain(value: Any) -> Any:
-        return value.model_dump(mode="json") | {"": type(value).__name__} if isinstance(value, BaseModel) else str(value)
+        if isinstance(value, BaseModel):
+            return {"": type(value).__name__, **value.model_dump(mode="json")}
+        return str(value)
 
     text = json.dumps(parts, sort_keys=True, default=plain, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]

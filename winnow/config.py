@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import yaml
@@ -13,6 +14,8 @@ __all__ = ["load_config"]
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """Return the mapping in a YAML file with overrides such as "train.lr=3e-4" applied.
+
+    "${run_dir}" in a text stands for the value of the top-level key `run_dir`, overrides included.
 
     Args:
         path: the YAML file.
@@ -32,7 +35,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, An
         if not sign or not key:
             raise UserError(f"override {override!r} must look like train.lr=3e-4")
         _assign(config, key.split("."), _value(text), override)
-    return config
+    names = {key: str(value) for key, value in config.items() if isinstance(value, str | int | float)}
+    return {key: _substitute(value, names) for key, value in config.items()}
 
 
 def _assign(config: dict[str, Any], parts: list[str], value: Any, override: str) -> None:
@@ -52,4 +56,15 @@ def _value(text: str) -> Any:
             return float(value)
         except ValueError:
             return value
+    return value
+
+
+def _substitute(value: Any, names: dict[str, str]) -> Any:
+    """Replace "${key}" in every text of a nested value."""
+    if isinstance(value, str):
+        return Template(value).safe_substitute(names)
+    if isinstance(value, dict):
+        return {key: _substitute(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_substitute(item, names) for item in value]
     return value

@@ -46,12 +46,21 @@ class Journal:
 
     def append(self, row: Row) -> None:
         """Record a finished product; its files must already stand under their final names."""
-        self.store.write(f"journal/{row.product.replace('/', '~')}.json", json.dumps(asdict(row), indent=1).encode())
+        self.store.write(self._name(row.product), json.dumps(asdict(row), indent=1).encode())
         self.rows[row.product] = row
+
+    def forget(self, product: str) -> None:
+        """Drop a row: before its files are replaced, and when the config no longer asks for the product."""
+        if self.rows.pop(product, None) is not None:
+            self.store.remove(self._name(product))
 
     def under(self, prefix: str) -> list[Row]:
         """Return the rows whose product starts with `prefix`, by name."""
         return [row for name, row in sorted(self.rows.items()) if name.startswith(prefix)]
+
+    @staticmethod
+    def _name(product: str) -> str:
+        return f"journal/{product.replace('/', '~')}.json"
 
     def _load(self) -> dict[str, Row]:
         """Read every row."""

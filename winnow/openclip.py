@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from winnow.errors import UserError
+from winnow.errors import UserError, unknown
 
 __all__ = ["create_clip", "model_name"]
 
@@ -18,8 +18,6 @@ def model_name(model: str) -> str:
 
     if not model.endswith(".json"):
         if model not in open_clip.list_models():
-            from winnow.errors import unknown
-
             raise unknown("open_clip model", model, open_clip.list_models())
         return model
     path = Path(model)
@@ -44,5 +42,6 @@ def create_clip(model: str, pretrained: str | None = None) -> Any:
     name = model_name(model)
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained and pretrained not in tags and not Path(pretrained).is_file():
-        raise UserError(f"no weights {pretrained!r} for {name}: neither a file nor one of {', '.join(tags) or 'no tags'}")
+        known = ", ".join(tags) or "none"
+        raise UserError(f"no weights {pretrained!r} for {name}: there is no such file, and its tags are: {known}")
     return open_clip.create_model(name, pretrained=pretrained, precision="fp32", device="cpu").eval()

@@ -1,4 +1,4 @@
-"""A folder is the registry: the name in a config is a file name, and the file's single `__all__` symbol is the entry."""
+"""A folder is the registry: a name in a config is a file name; the file's single `__all__` symbol is the entry."""
 
 import importlib
 import pkgutil

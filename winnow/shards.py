@@ -1,4 +1,4 @@
-"""The shard contract: a tar of samples in a fixed order, byte-reproducible, and an index that copies without decoding.
+"""The shard contract: a tar of samples in fixed order, byte-reproducible, and an index to copy without decoding.
 
 A sample is a run of members that share a key: `000000012.jpg`, `.txt`, `.json`. Archives from elsewhere are read
 without trust: regular members only, keys of letters, digits, `_`, `-` and `.`, no member ever becomes a file on disk.
@@ -175,7 +175,7 @@ def _pax(record: bytes) -> dict[str, str]:
     """Parse the "length key=value" lines of a PAX record, ignoring what is malformed."""
     fields: dict[str, str] = {}
     while record:
-        length, _, rest = record.partition(b" ")
+        length = record.partition(b" ")[0]
         if not length.isdigit() or not 0 < int(length) <= len(record):
             break
         key, _, value = record[len(length) + 1 : int(length) - 1].partition(b"=")

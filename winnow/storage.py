@@ -4,9 +4,9 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -65,6 +65,11 @@ class Store:
             (folder / "data").write_bytes(data)
             self.commit(folder / "data", name)
 
+    def remove(self, name: str) -> None:
+        """Delete a file; none there is fine."""
+        with suppress(FileNotFoundError):
+            self.fs.rm_file(self.path(name))
+
     @contextmanager
     def attempt(self) -> Iterator[Path]:
         """Yield an empty local folder to write into; whatever was not committed from it is removed afterwards."""
@@ -79,20 +84,17 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def commit(self, path: Path, name: str) -> None:
-        """Give a finished local file or folder its final name.
+        """Give a finished local file its final name.
 
         Local: flush to disk, then rename. Remote: upload; object stores show an object only when it is whole.
         """
         target = self.path(name)
         if not self.is_local:
-            self.fs.put(str(path), target, recursive=path.is_dir())
+            self.fs.put_file(str(path), target)
             return
-        for file in [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]:
-            _fsync(file)
+        _fsync(path)
         parent = Path(target).parent
         parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir() and Path(target).exists():  # os.replace does not replace a folder that holds files
-            shutil.rmtree(target)
         os.replace(path, target)
         _fsync(parent)
 
@@ -100,10 +102,6 @@ class Store:
         """Remove what killed attempts left behind; call it only where no worker is running."""
         if self.is_local:
             shutil.rmtree(Path(self.root) / "_attempts", ignore_errors=True)
-
-    def info(self) -> dict[str, Any]:
-        """Return protocol and root, for logs."""
-        return {"protocol": self.fs.protocol, "root": self.root}
 
 
 def _fsync(path: Path) -> None:

@@ -1,0 +1,131 @@
+"""The command line: `winnow run CONFIG`, one command per stage, and commands to look."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pipeline.config import STAGES, RunConfig
+from pipeline.inspect import explain, stage_states
+from pipeline.runner import Summary, run_stage
+from winnow.errors import UserError
+from winnow.progress import console
+from winnow.registry import names
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Separate the wheat from the chaff of web-scale image-text data, and prove it.",
+)
+
+Config = Annotated[str, typer.Argument(help="YAML file, for example configs/demo.yaml.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Overrides such as train.seeds=[0,1].")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the resolved plan: what would run, what is done.")]
+
+REGISTRIES = {
+    "stages": "pipeline.stages",
+    "sources": "pipeline.sources",
+    "scorers": "filters.scorers",
+    "strategies": "filters.strategies",
+    "systems": "training.systems",
+    "samplers": "training.samplers",
+    "tasks": "eval.tasks",
+    "metrics": "eval.metrics",
+    "executors": "pipeline.executors",
+}
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line and exit code 2, an unfinished run exit code 1."""
+    # Ray and uv must not re-create the environment in workers, and albumentations must not call home at import.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    try:
+        app()
+    except UserError as error:
+        console.print(f"[red]error:[/red] {error}", markup=True)
+        sys.exit(2)
+
+
+@app.command()
+def run(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Run the whole loop, every stage that the config has, and skip what is done."""
+    _run(RunConfig(config, overrides or ()), STAGES, dry_run)
+
+
+def _stage_command(name: str) -> None:
+    """Add the command that runs one stage."""
+
+    def command(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+        _run(RunConfig(config, overrides or ()), (name,), dry_run)
+
+    command.__doc__ = f"Run the stage `{name}` alone."
+    app.command(name)(command)
+
+
+for _name in STAGES:
+    _stage_command(_name)
+
+
+def _run(config: RunConfig, stages: tuple[str, ...], dry_run: bool) -> None:
+    """Run stages in order; stop at the first that could not finish a unit."""
+    chosen = [name for name in stages if name in config.stages]
+    if not chosen:
+        raise UserError(f"the config has no section `{stages[0]}`; it has: {', '.join(config.stages)}")
+    if dry_run:
+        _print_states(config, chosen)
+        return
+    config.save()
+    for name in chosen:
+        summary = run_stage(config, name)
+        if summary.quarantined:
+            _fail(config, summary)
+
+
+def _fail(config: RunConfig, summary: Summary) -> None:
+    """Say where the errors lie and exit with 1: nothing later can be trusted."""
+    where = config.stages[summary.stage].store.url
+    console.print(
+        f"[red]{summary.stage} could not finish {len(summary.quarantined)} of {summary.planned} units.[/red] "
+        f"Their errors lie in {where}/quarantine/. Mend the cause and repeat the command: what is done stays done."
+    )
+    raise typer.Exit(1)
+
+
+def _print_states(config: RunConfig, stages: list[str]) -> None:
+    table = Table("stage", "units", "done", "to do", "what would run", box=None, header_style="bold")
+    for state in stage_states(config, stages):
+        table.add_row(state.stage, *state.numbers(), state.note)
+    console.print(table)
+
+
+@app.command()
+def status(config: Config, overrides: Overrides = None) -> None:
+    """Show how far each stage is, from the files alone."""
+    resolved = RunConfig(config, overrides or ())
+    _print_states(resolved, list(resolved.stages))
+
+
+@app.command()
+def why(uid: Annotated[str, typer.Argument(help="32 hex characters, or the start of them.")], config: Config) -> None:
+    """Tell everything known about one sample: its columns, each strategy's verdict and reason, where it lies."""
+    for title, rows in explain(RunConfig(config), uid):
+        console.print(f"[bold]{title}[/bold]")
+        table = Table(box=None, show_header=False, padding=(0, 2))
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+
+
+@app.command(name="list")
+def list_entries(
+    kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join(REGISTRIES)}.")] = None,
+) -> None:
+    """List what a config can name."""
+    if kind is not None and kind not in REGISTRIES:
+        raise UserError(f"nothing to list under {kind!r}; accepted: {', '.join(REGISTRIES)}")
+    for name, package in REGISTRIES.items():
+        if kind in (None, name):
+            console.print(f"[bold]{name}[/bold]: {', '.join(names(package))}")

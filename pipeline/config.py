@@ -1,0 +1,66 @@
+"""The config of a run: shared keys, one section per stage, in the order of the loop."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.executor import Executor
+from pipeline.stage import Stage
+from winnow.component import build
+from winnow.config import load_config
+from winnow.errors import UserError, unknown
+from winnow.registry import resolve
+from winnow.storage import Store
+
+__all__ = ["STAGES", "RunConfig"]
+
+STAGES = ("ingest", "download", "filternet", "score", "select", "reshard", "train", "eval", "report")
+"""The order of the loop. Files of `pipeline/stages/` beyond these are stages only for configs that name them."""
+
+SHARED = ("pool", "run_dir", "seed", "source", "config_path")
+"""Top-level keys that are handed to every stage which declares a field of that name."""
+
+
+class RunConfig:
+    """A config file with overrides applied, and the components it describes."""
+
+    def __init__(self, path: str | Path, overrides: Iterable[str] = ()) -> None:
+        """Read and check the whole config: the first mistake in any section is an error here, before anything runs.
+
+        Raises:
+            UserError: names the key, what is accepted and the nearest name.
+        """
+        raw = load_config(path, overrides)
+        accepted = [*(key for key in SHARED if key != "config_path"), "title", "executor", *STAGES]
+        for key in raw:
+            if key not in accepted and key != "config_path":
+                raise unknown("section", key, accepted)
+        for key in ("pool", "run_dir"):
+            if not isinstance(raw.get(key), str):
+                raise UserError(f"key `{key}` is required: a folder or fsspec URL")
+        raw.setdefault("config_path", str(path))
+        self.values: dict[str, Any] = raw
+        executor = dict(raw.get("executor") or {})
+        self.executor: Executor = build("pipeline.executors", executor, executor.get("use", "ray"), "executor")
+        self.stages: dict[str, Stage] = {name: self._stage(name) for name in STAGES if name in raw}
+
+    @property
+    def run_store(self) -> Store:
+        """The run folder."""
+        return Store(self.values["run_dir"])
+
+    def save(self) -> None:
+        """Write the resolved config into the run folder."""
+        text = yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True)
+        self.run_store.write("config.yaml", text.encode())
+
+    def _stage(self, name: str) -> Stage:
+        section = self.values[name]
+        if section is not None and not isinstance(section, dict):
+            raise UserError(f"section `{name}` must be a mapping, not {section!r}")
+        kind = resolve("pipeline.stages", name)
+        shared = {key: self.values[key] for key in SHARED if key in self.values and key in kind.model_fields}
+        stage: Stage = build("pipeline.stages", {**shared, **(section or {})}, name)
+        return stage
