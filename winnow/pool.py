@@ -31,8 +31,8 @@ class PoolShard:
 def pool_shards(store: Store) -> list[PoolShard]:
     """Return the shards of a pool by name.
 
-    Where the journal knows of a download, its rows are the truth: files of an unfinished or retired unit do not
-    count. A pool from elsewhere has no such rows; its tars are looked for in `shards/`, then at the top.
+    Where the journal knows of a download, its rows are the truth: files of an unfinished or retired unit do
+    not count. A pool from elsewhere has no such rows; its tars are looked for in `shards/`, then at the top.
 
     Raises:
         UserError: there are no shards, or a tar has no table beside it.
@@ -42,8 +42,8 @@ def pool_shards(store: Store) -> list[PoolShard]:
     tars = store.list("shards", ".tar") or store.list("", ".tar")
     if not tars:
         raise UserError(
-            f"no shards in the pool {store.url!r}: looked for *.tar in shards/ and at the top; `winnow download` "
-            "makes them, and an img2dataset output folder (webdataset) is accepted as it stands"
+            f"no shards in the pool {store.url!r}: looked for *.tar in shards/ and at the top; "
+            "`winnow download` makes them, and an output folder of img2dataset (webdataset) is accepted as it is"
         )
     return [_shard(tar, digest(_state(store, tar), _state(store, _table(tar)))) for tar in tars]
 
@@ -51,12 +51,12 @@ def pool_shards(store: Store) -> list[PoolShard]:
 def read_table(store: Store, shard: PoolShard) -> pa.Table:
     """Return every row of a shard, failed ones included.
 
-    The rows whose `status` is "success" stand one to one, in their order, for the samples of the tar. Our shards are
-    sorted by key; img2dataset's are in the order in which its downloads ended, table and tar alike.
+    The rows whose `status` is "success" stand one to one, in their order, for the samples of the tar. Our shards
+    are sorted by key; img2dataset's are in the order in which its downloads ended, table and tar alike.
 
     Returns:
-        columns url, caption, key, status, error_message, width, height, original_width, original_height, exif,
-        sha256 and whatever else the pool's metadata carried ("uid").
+        columns url, caption, key, status, error_message, width, height, original_width, original_height,
+        exif, sha256 and whatever else the pool's metadata carried ("uid").
     """
     return pq.read_table(io.BytesIO(store.read(shard.table)))
 
@@ -83,7 +83,7 @@ def _state(store: Store, name: str) -> str:
         info = store.fs.info(store.path(name))
     except FileNotFoundError:
         raise UserError(
-            f"{name!r} is missing in the pool {store.url!r}: every tar needs the parquet table that img2dataset "
-            "writes beside it; remove the tar or make the shard again"
+            f"{name!r} is missing in the pool {store.url!r}: every tar needs the parquet table that "
+            "img2dataset writes beside it; remove the tar or make the shard again"
         ) from None
     return f"{info['size']}-{info['mtime']}" if store.is_local else str(store.fs.ukey(store.path(name)))
