@@ -26,7 +26,7 @@ class Component(BaseModel):
         return cls()
 
 
-def build(package: str, spec: Mapping[str, Any], name: str, where: str = "") -> Any:
+def build(package: str, spec: Mapping[str, Any], name: str, where: str = "", context: Any = None) -> Any:
     """Build the component that a config entry describes.
 
     Args:
@@ -34,23 +34,24 @@ def build(package: str, spec: Mapping[str, Any], name: str, where: str = "") -> 
         spec: the entry's fields; the field `use` names the file and defaults to `name`.
         name: the entry's key in the config.
         where: the dotted path of the section that holds it, for error messages.
+        context: what the validators of its fields may look at, pydantic's `ValidationInfo.context`.
 
     Raises:
         UserError: unknown file, unknown field or bad value.
     """
     fields = dict(spec)
     kind = resolve(package, fields.pop("use", name))
-    return validate(kind, fields, f"{where}.{name}" if where else name)
+    return validate(kind, fields, f"{where}.{name}" if where else name, context)
 
 
-def validate(kind: type[Model], fields: Mapping[str, Any], where: str) -> Model:
+def validate(kind: type[Model], fields: Mapping[str, Any], where: str, context: Any = None) -> Model:
     """Validate `fields` against a model, turning the first problem into one clear sentence.
 
     Raises:
         UserError: names the key, what was given, what is accepted and the nearest name.
     """
     try:
-        return kind.model_validate(dict(fields))
+        return kind.model_validate(dict(fields), context=context)
     except ValidationError as error:
         raise UserError(_explain(kind, error, where)) from None
 
@@ -69,6 +70,8 @@ def _explain(kind: type[BaseModel], error: ValidationError, where: str) -> str:
         return str(unknown(f"key `{key}`", path[-1], accepted))
     if first["type"] == "missing":
         return f"key `{key}` is required: {first['msg'].lower()}"
+    if first["type"] == "value_error":  # raised by a validator of ours: the sentence already says it all
+        return f"key `{key}`: {first['ctx']['error']}"
     return f"key `{key}`: {first['msg']} (given: {first['input']!r})"
 
 
