@@ -1,0 +1,84 @@
+"""Strategies made of strategies: how a config nests them, names them and has them share columns."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, ValidationInfo
+
+from filters.strategy import Strategy
+from winnow.component import build
+from winnow.errors import UserError, unknown
+
+__all__ = ["Part", "build_strategies", "describe", "needs_of"]
+
+PACKAGE = "filters.strategies"
+
+
+@dataclass(frozen=True)
+class _Configured:
+    """What a name inside a strategy may refer to."""
+
+    specs: Mapping[str, Any]
+    where: str
+    path: tuple[str, ...] = ()
+    """The configured strategies under construction, outermost first: a repeat is a circle."""
+
+    def build(self, name: str) -> Strategy:
+        """Build the strategy configured under `name`, and everything it refers to.
+
+        Raises:
+            UserError: there is none, or it refers to itself.
+        """
+        if name not in self.specs:
+            raise unknown("configured strategy", name, self.specs)
+        if name in self.path:
+            raise UserError(f"strategies refer to each other in a circle: {' -> '.join((*self.path, name))}")
+        spec = self.specs[name]
+        if not isinstance(spec, Mapping):
+            raise UserError(f"key `{self.where}.{name}` must be a mapping of fields, {{}} for none, not {spec!r}")
+        inner = _Configured(self.specs, self.where, (*self.path, name))
+        strategy: Strategy = build(PACKAGE, spec, name, self.where, inner)
+        return strategy
+
+
+def build_strategies(specs: Mapping[str, Any], where: str = "select.strategies") -> dict[str, Strategy]:
+    """Build every strategy of a config; one that names another holds its own copy of it, so that each stands alone.
+
+    Args:
+        specs: name -> fields, as in the config.
+        where: the dotted path of that section, for error messages.
+
+    Raises:
+        UserError: unknown strategy, field or reference, a bad value, or references in a circle.
+    """
+    configured = _Configured(specs, where)
+    return {name: configured.build(name) for name in specs}
+
+
+def describe(strategy: Strategy) -> dict[str, Any]:
+    """Return the config entry that builds the strategy again: its fields and `use`."""
+    package, _, file = type(strategy).__module__.rpartition(".")
+    use = file if package == PACKAGE else f"{type(strategy).__module__}:{type(strategy).__qualname__}"
+    return {"use": use, **strategy.model_dump(mode="json")}
+
+
+def needs_of(parts: Iterable[Strategy]) -> tuple[str, ...]:
+    """Return the columns that any of the parts reads, each once."""
+    return tuple(dict.fromkeys(name for part in parts for name in part.needs()))
+
+
+def _part(value: Any, info: ValidationInfo) -> Any:
+    """Build a nested strategy from the name of a configured one or from its own fields."""
+    configured = info.context if isinstance(info.context, _Configured) else _Configured({}, "")
+    if isinstance(value, str):
+        return configured.build(value)
+    if isinstance(value, Mapping):
+        if "use" not in value:
+            raise UserError(f"a nested strategy needs `use: <strategy>` among its fields, given: {dict(value)!r}")
+        return build(PACKAGE, value, str(value["use"]), context=configured)
+    return value
+
+
+Part = Annotated[Strategy, BeforeValidator(_part), PlainSerializer(describe)]
+"""Type of a field that holds a strategy: in YAML `{use: basic, ...}`, or the name of another configured strategy."""

@@ -1,0 +1,67 @@
+"""DataComp's basic filter: English, three words, six characters, 200 pixels, no banner.
+
+Source: Gadre et al. 2023, DataComp (arXiv 2304.14108), "basic filtering"; limits as in its code, where 200 px and a
+ratio of 3.0 pass.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from filters.ranking import scores_of
+from filters.strategy import Columns, Strategy, Verdict
+
+__all__ = ["Basic"]
+
+
+class Basic(Strategy):
+    """Keep pairs with a plausible English caption and a picture of useful size and shape.
+
+    A missing caption fails the word rule; a missing, zero or negative size has a reason of its own. Sizes are those
+    of the original picture, before the download resized it.
+    """
+
+    language: str = "en"
+    """The language that the caption must have."""
+    language_column: str = "language.language"
+    """Column of language codes; None there is no language."""
+    min_words: int = Field(default=3, ge=0)
+    """Fewest words between white space."""
+    min_characters: int = Field(default=6, ge=0)
+    """Fewest characters."""
+    min_side: int = Field(default=200, ge=0)
+    """Smallest shorter side in pixels; that size passes."""
+    max_aspect_ratio: float = Field(default=3.0, ge=1)
+    """Largest ratio of the longer to the shorter side; that ratio passes."""
+
+    def needs(self) -> tuple[str, ...]:
+        """Read language, caption and original size."""
+        return (self.language_column, "meta.text", "meta.original_width", "meta.original_height")
+
+    def select(self, columns: Columns) -> Verdict:
+        """Apply the rules in DataComp's order."""
+        texts = [text if isinstance(text, str) else "" for text in columns["meta.text"]]
+        words = np.fromiter((len(text.split()) for text in texts), dtype=np.int64, count=len(texts))
+        characters = np.fromiter((len(text) for text in texts), dtype=np.int64, count=len(texts))
+        shorter, longer = _sides(columns["meta.original_width"], columns["meta.original_height"])
+        known = shorter > 0  # False for NaN
+        return Verdict.of_rules(
+            columns.num_samples,
+            {
+                f"{self.language_column} is not {self.language}": columns[self.language_column] == self.language,
+                f"caption shorter than {self.min_words} words": words >= self.min_words,
+                f"caption shorter than {self.min_characters} characters": characters >= self.min_characters,
+                "original size unknown": known,
+                f"shorter side under {self.min_side} px": shorter >= self.min_side,
+                f"sides differ more than {self.max_aspect_ratio:g}:1": longer
+                <= self.max_aspect_ratio * np.where(known, shorter, 1),
+            },
+        )
+
+
+def _sides(width: NDArray[Any], height: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return (n,) shorter and longer sides, NaN where one is missing."""
+    both = np.stack([scores_of(width), scores_of(height)])
+    return both.min(axis=0), both.max(axis=0)

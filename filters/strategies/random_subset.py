@@ -1,0 +1,57 @@
+"""A uniform random subset: the control for "less data", by fraction or of the size that another strategy keeps.
+
+Source: Gadre et al. 2023, DataComp (arXiv 2304.14108), "random subset"; the paper publishes no code for it.
+"""
+
+from typing import Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from filters.compose import Part
+from filters.ranking import num_of
+from filters.strategy import Columns, Strategy, Verdict
+from filters.subset import hash_uids
+
+__all__ = ["RandomSubset"]
+
+
+class RandomSubset(Strategy):
+    """Keep exactly n samples, those with the lowest hash of uid and seed: never a matter of position in the pool.
+
+    Of two fractions under one seed the smaller subset lies within the larger.
+    """
+
+    fraction: float | None = Field(default=None, ge=0, le=1)
+    """Keep floor(fraction * n) of n samples."""
+    same_size_as: Part | None = None
+    """Keep as many samples as this strategy does: the name of a configured one, or a nested strategy."""
+    seed: int = 0
+    """Another seed draws others."""
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if (self.fraction is None) == (self.same_size_as is None):
+            raise ValueError("give either `fraction` or `same_size_as`")
+        return self
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Half of the pool."""
+        return cls(fraction=0.5)
+
+    def needs(self) -> tuple[str, ...]:
+        """Read what the strategy reads whose size it takes."""
+        return self.same_size_as.needs() if self.same_size_as else ()
+
+    def select(self, columns: Columns) -> Verdict:
+        """Rank by hash, then by uid, and keep the first n."""
+        num_samples, uids = columns.num_samples, columns.uids
+        if self.same_size_as is not None:
+            num_kept = int(self.same_size_as.select(columns).keep.sum())
+        else:
+            num_kept = num_of(self.fraction or 0.0, num_samples)
+        order = np.lexsort((uids["f1"], uids["f0"], hash_uids(uids, self.seed)))
+        drawn = np.zeros(num_samples, dtype=bool)
+        drawn[order[:num_kept]] = True
+        return Verdict.of_rules(num_samples, {"not drawn": drawn})
