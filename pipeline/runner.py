@@ -14,6 +14,7 @@ from winnow.progress import Meter, console, duration
 __all__ = ["Summary", "pending", "run_stage"]
 
 MAX_ERRORS_SHOWN = 3
+MAX_KINDS_SHOWN = 8
 
 
 @dataclass
@@ -38,10 +39,11 @@ class Summary:
         if self.done == 0 and not self.quarantined:
             return f"{parts[0]} nothing to do, {self.skipped} of {self.planned} units are done"
         parts.append(f"{self.done} units" + (f" (+{self.skipped} done before)" if self.skipped else ""))
-        if samples := self.counts.pop("samples", 0):
+        if samples := self.counts["samples"]:
             parts.append(f"{samples:,} samples at {samples / max(self.seconds, 1e-9):,.0f}/s")
         parts.append(duration(self.seconds))
-        parts += [f"{kind} {count:,}" for kind, count in self.counts.most_common(8) if count]
+        kinds = [(kind, count) for kind, count in self.counts.most_common() if kind != "samples" and count]
+        parts += [f"{kind} {count:,}" for kind, count in kinds[:MAX_KINDS_SHOWN]]
         if self.quarantined:
             parts.append(f"[red]{len(self.quarantined)} quarantined[/red]")
         return parts[0] + " " + " · ".join(parts[1:])
@@ -65,14 +67,15 @@ def run_stage(config: RunConfig, name: str) -> Summary:
     """
     stage = config.stages[name]
     start = time.monotonic()
-    units = stage.plan()
-    journal = Journal(stage.store)
-    _retire(stage, units, journal)
-    todo = pending(units, journal)
-    summary = Summary(name, planned=len(units), skipped=len(units) - len(todo))
-    if todo:
-        with stage.session() as live, Meter(name, len(todo)) as meter:
-            _drive(config.executor, live, todo, journal, summary, meter)
+    with stage.store.exclusive():
+        units = stage.plan()
+        journal = Journal(stage.store)
+        _retire(stage, units, journal)
+        todo = pending(units, journal)
+        summary = Summary(name, planned=len(units), skipped=len(units) - len(todo))
+        if todo:
+            with stage.session() as live, Meter(name, len(todo)) as meter:
+                _drive(config.executor, live, todo, journal, summary, meter)
     summary.seconds = time.monotonic() - start
     console.print(summary.line())
     for unit, error in list(summary.quarantined.items())[:MAX_ERRORS_SHOWN]:

@@ -45,7 +45,7 @@ def build(package: str, spec: Mapping[str, Any], name: str, where: str = "", con
 
 
 def validate(kind: type[Model], fields: Mapping[str, Any], where: str, context: Any = None) -> Model:
-    """Validate `fields` against a model, turning the first problem into one clear sentence.
+    """Validate `fields` against a model, turning one problem into one clear sentence.
 
     Raises:
         UserError: names the key, what was given, what is accepted and the nearest name.
@@ -57,8 +57,9 @@ def validate(kind: type[Model], fields: Mapping[str, Any], where: str, context: 
 
 
 def _explain(kind: type[BaseModel], error: ValidationError, where: str) -> str:
-    """Say what is wrong with the first bad key of a validation error."""
-    first = error.errors()[0]
+    """Say what is wrong with one bad key of a validation error."""
+    # a misspelt key is also a missing one: name the misspelling
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     path = [str(part) for part in first["loc"]]
     key = ".".join([where, *path]) if where else ".".join(path)
     if first["type"] == "extra_forbidden":

@@ -1,5 +1,6 @@
 """A folder anywhere fsspec reaches: files appear under their final name whole or not at all."""
 
+import fcntl
 import os
 import shutil
 import uuid
@@ -10,6 +11,8 @@ from typing import IO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+
+from winnow.errors import UserError
 
 __all__ = ["Store"]
 
@@ -98,10 +101,30 @@ class Store:
         os.replace(path, target)
         _fsync(parent)
 
-    def sweep(self) -> None:
-        """Remove what killed attempts left behind; call it only where no worker is running."""
-        if self.is_local:
-            shutil.rmtree(Path(self.root) / "_attempts", ignore_errors=True)
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the folder as its only driver, and remove what killed attempts left behind, before and after.
+
+        The lock ends with the process, however it ends. Object stores have no locks and no attempts of ours.
+
+        Raises:
+            UserError: another process holds it.
+        """
+        if not self.is_local:
+            yield
+            return
+        Path(self.root).mkdir(parents=True, exist_ok=True)
+        with open(self.path("_lock"), "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another winnow command is writing to {self.root!r}; wait for it or end it") from None
+            attempts = Path(self.root) / "_attempts"
+            shutil.rmtree(attempts, ignore_errors=True)
+            try:
+                yield
+            finally:
+                shutil.rmtree(attempts, ignore_errors=True)
 
 
 def _fsync(path: Path) -> None:

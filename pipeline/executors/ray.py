@@ -6,6 +6,7 @@ whose node is gone waits for ever, and an out-of-memory task is retried without 
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,6 +55,8 @@ def _connect(settings: Ray) -> None:
         # loopback only: whoever reaches Ray's ports runs code as this user. The store carries no data: keep it small.
         # num_cpus: actors must fit even where the machine has fewer cores than workers were asked for.
         cpus = max(os.cpu_count() or 1, round(settings.workers * settings.cpus_per_worker))
+        # workers import what this process can: a checkout that is not installed, entries kept outside the tree
+        os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         ray.init(
             address="local",
             num_cpus=cpus,
@@ -88,7 +91,7 @@ class _Actors:
         except ray.exceptions.RayTaskError as error:  # raised in setup(): perform() itself lets nothing out
             return Outcome(unit, error=str(error.cause), detail=str(error))
         except ray.exceptions.RayError as error:
-            return Outcome(unit, error=f"the worker died: {type(error).__name__}: {str(error).splitlines()[0]}")
+            return Outcome(unit, error=f"the worker died: {str(error).strip().splitlines()[-1]}", detail=str(error))
         self.idle.append(actor)
         return outcome
 
