@@ -1,0 +1,1 @@
+"""The demo's world: OpenMoji drawings, captions from the `emoji` package, and a small web that misbehaves."""

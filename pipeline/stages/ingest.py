@@ -1,0 +1,198 @@
+"""Bring a source's metadata into the pool: uids, one file per future shard, duplicates and rejects accounted for."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import Field
+
+from pipeline.source import Source
+from pipeline.stage import Product, Stage, Unit
+from winnow.component import build, digest
+from winnow.errors import UserError
+from winnow.uid import from_hex, make_uid
+
+__all__ = ["Ingest"]
+
+COLUMNS = {
+    "uid": pa.string(),
+    "url": pa.string(),
+    "text": pa.string(),
+    "original_width": pa.int32(),
+    "original_height": pa.int32(),
+    "sha256": pa.string(),
+}
+"""The columns every metadata file has, in this order; others follow."""
+
+RESERVED = frozenset(
+    ("caption", "key", "status", "error_message", "width", "height", "exif")
+)  # names that the download gives to columns of its own
+
+
+class Ingest(Stage):
+    """Write `metadata/NNNNN.parquet` and the extras that the source provides."""
+
+    name: ClassVar[str] = "ingest"
+    home: ClassVar[str] = "pool"
+
+    source: dict[str, Any] = Field(default_factory=lambda: {"use": "openmoji"})
+    """The source: `use` names a file of pipeline/sources/, the rest are its fields."""
+    rows_per_file: int = Field(default=1000, ge=1, le=10_000_000)
+    """Rows of a metadata file, hence samples of a shard; 10000 suits large pools."""
+
+    def plan(self) -> list[Unit]:
+        """Return one unit for the metadata and one for the source's extras."""
+        source = self._source()
+        fingerprint = source.fingerprint()
+        units = [
+            Unit(
+                name="metadata",
+                products={"ingest/metadata": digest("ingest/metadata", fingerprint, self.rows_per_file)},
+            )
+        ]
+        if source.provides:
+            products = {f"ingest/{kind}": digest("ingest", kind, fingerprint) for kind in source.provides}
+            units.append(Unit(name="extras", products=products))
+        return units
+
+    def run(self, unit: Unit, attempt: Path) -> Mapping[str, Product]:
+        """Make the metadata files, or the extras sorted into products by their top folder."""
+        if unit.name == "metadata":
+            return {"ingest/metadata": self._metadata(attempt)}
+        files = self._source().extras(attempt)
+        products: dict[str, Product] = {}
+        for product in unit.products:
+            kind = product.removeprefix("ingest/")
+            own = {name: path for name, path in files.items() if name.partition("/")[0].partition(".")[0] == kind}
+            products[product] = Product(files=own, counts={"files": len(own)})
+        return products
+
+    def _source(self) -> Source:
+        """Build the source from its section."""
+        source: Source = build("pipeline.sources", self.source, "source", "source")
+        return source
+
+    def _metadata(self, attempt: Path) -> Product:
+        """Stream the source's tables into files of `rows_per_file` rows."""
+        cleaner = _Cleaner()
+        files: dict[str, Path] = {}
+        num_samples = 0
+        for table in _regroup(map(cleaner, self._source().tables()), self.rows_per_file):
+            name = f"{len(files):05d}.parquet"
+            pq.write_table(table, attempt / name)
+            files[f"metadata/{name}"] = attempt / name
+            num_samples += table.num_rows
+        for kind, rows in (("duplicates", cleaner.duplicates), ("rejected", cleaner.rejected)):
+            if rows:
+                pq.write_table(pa.concat_tables(rows), attempt / f"{kind}.parquet")
+                files[f"metadata/{kind}.parquet"] = attempt / f"{kind}.parquet"
+        if not num_samples:
+            raise UserError(f"the source has no usable row: {cleaner.counts}; see `source` in the config")
+        return Product(files=files, counts={"samples": num_samples, **cleaner.counts})
+
+
+class _Cleaner:
+    """Turn raw tables into metadata tables, one after the other, remembering every uid it has seen."""
+
+    def __init__(self) -> None:
+        self.schema: pa.Schema | None = None
+        self.seen = _UidSet()
+        self.duplicates: list[pa.Table] = []
+        self.rejected: list[pa.Table] = []
+        self.counts = {"duplicates": 0, "rejected: no url": 0, "rejected: not a http url": 0}
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Return the usable rows of a raw table under the pool's schema."""
+        table = self._reject(self._conform(table))
+        uids = [
+            uid if uid and len(uid) == 32 else make_uid(url, text)
+            for uid, url, text in zip(*(table[name].to_pylist() for name in ("uid", "url", "text")), strict=True)
+        ]
+        table = table.set_column(0, "uid", pa.array(uids, pa.string()))
+        new = self.seen.add(from_hex(uids))
+        if not new.all():
+            self.duplicates.append(table.filter(pa.array(~new)).select(["uid", "url", "text"]))
+            self.counts["duplicates"] += int((~new).sum())
+        return table.filter(pa.array(new))
+
+    def _conform(self, table: pa.Table) -> pa.Table:
+        """Cast to the schema that the first table sets: our columns first, then what the source carries.
+
+        Raises:
+            UserError: a later table has a column the first lacks, or a value does not fit.
+        """
+        if self.schema is None:
+            carried = [
+                pa.field(field.name, pa.string() if pa.types.is_null(field.type) else field.type)
+                for field in table.schema
+                if field.name not in COLUMNS and field.name not in RESERVED
+            ]
+            self.schema = pa.schema([*(pa.field(*item) for item in COLUMNS.items()), *carried])
+        if unexpected := set(table.column_names) - set(self.schema.names) - RESERVED:
+            raise UserError(f"the source's files differ: column {min(unexpected)!r} is missing in the first of them")
+        columns = []
+        for field in self.schema:
+            if field.name not in table.column_names:
+                columns.append(pa.nulls(table.num_rows, field.type))
+                continue
+            try:
+                columns.append(table[field.name].cast(field.type, safe=not pa.types.is_integer(field.type)))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                raise UserError(f"column {field.name!r} of the source cannot become {field.type}: {error}") from error
+        return pa.table(columns, schema=self.schema)
+
+    def _reject(self, table: pa.Table) -> pa.Table:
+        """Set aside the rows that cannot be fetched; an absent caption becomes the empty one."""
+        url = pc.fill_null(pc.utf8_trim_whitespace(table["url"]), "")
+        table = table.set_column(1, "url", url).set_column(2, "text", pc.fill_null(table["text"], ""))
+        empty = pc.equal(url, "")
+        foreign = pc.and_(pc.invert(empty), pc.invert(pc.match_substring_regex(url, "^(?i)https?://[^/]")))
+        for reason, mask in (("no url", empty), ("not a http url", foreign)):
+            if count := pc.sum(mask).as_py() or 0:
+                rows = table.filter(mask).select(["url", "text"])
+                self.rejected.append(rows.append_column("reason", pa.array([reason] * count)))
+                self.counts[f"rejected: {reason}"] += count
+        return table.filter(pc.invert(pc.or_(empty, foreign)))
+
+
+class _UidSet:
+    """A set of uids at 16 bytes each: sorted runs, merged when they reach equal size, as a log-structured tree does."""
+
+    def __init__(self) -> None:
+        self.runs: list[NDArray[np.bytes_]] = []
+
+    def add(self, uids: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Add (n,) uids and return (n,) bool: whether each was new, the first of equal ones counting as new."""
+        words = uids["f0"].astype(">u8"), uids["f1"].astype(">u8")
+        raw = np.stack(words, axis=1).view("S16").reshape(-1)
+        _, first = np.unique(raw, return_index=True)
+        new = np.zeros(len(raw), dtype=bool)
+        new[first] = True
+        for run in self.runs:
+            place = np.minimum(np.searchsorted(run, raw), len(run) - 1)
+            new &= run[place] != raw
+        if new.any():
+            self.runs.append(np.sort(raw[new]))
+        while len(self.runs) > 1 and len(self.runs[-1]) * 2 >= len(self.runs[-2]):
+            self.runs.append(np.sort(np.concatenate([self.runs.pop(), self.runs.pop()])))
+        return new
+
+
+def _regroup(tables: Iterator[pa.Table], num_rows: int) -> Iterator[pa.Table]:
+    """Yield the rows of a stream of tables in tables of `num_rows`, the last one shorter."""
+    waiting: list[pa.Table] = []
+    count = 0
+    for table in tables:
+        waiting.append(table)
+        count += table.num_rows
+        while count >= num_rows:
+            merged = pa.concat_tables(waiting)
+            yield merged.slice(0, num_rows)
+            waiting, count = [merged.slice(num_rows)], count - num_rows
+    if count:
+        yield pa.concat_tables(waiting)
