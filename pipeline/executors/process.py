@@ -1,6 +1,8 @@
 """Perform units in local processes, one pool per worker so that a worker's death costs its own unit alone."""
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -61,7 +63,16 @@ class _Processes:
 def _start(stage: Stage) -> None:
     global _stage
     _stage = stage
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     stage.setup()
+
+
+def _die_with_parent() -> None:
+    """End this worker when the driver is gone: a pool's worker waits for work for ever after its driver was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _perform(unit: Unit) -> Outcome:
