@@ -46,6 +46,9 @@ class Scorer(Component):
         """
         return {}
 
+    def bind(self, peers: Mapping[str, "Scorer"]) -> None:
+        """Take the scorers named in `needs`, by key; for one that shares a peer's model. Called before `setup`."""
+
     def setup(self) -> None:
         """Load models, once in each worker, before the first `score`."""
 

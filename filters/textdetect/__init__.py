@@ -1,0 +1,1 @@
+"""Text detectors: one file each, named in the field `detector` of the scorer `text_boxes`."""
