@@ -1,1 +1,1 @@
-"""One file per entry; the file name is its name in a config."""
+"""Networks that systems are made of; they know no objective."""

@@ -1,1 +1,1 @@
-"""One file per entry; the file name is its name in a config."""
+"""One file per sampler: velocity field and noise in, samples out. The file name is its name in a config."""

@@ -1,1 +1,1 @@
-"""One file per entry; the file name is its name in a config."""
+"""One file per trainable system: network, objective and how to use what was learnt. The file name is its name."""
