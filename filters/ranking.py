@@ -1,4 +1,4 @@
-"""The highest of a score, by two rules: exactly n with ties broken by uid, and DataComp's threshold that ties survive."""
+"""The highest of a score, by two rules: exactly n, ties broken by uid, or DataComp's threshold, which ties survive."""
 
 import math
 from typing import Any
@@ -60,9 +60,9 @@ def datacomp_threshold(scores: NDArray[Any], fraction: float) -> float:
     """Return DataComp's threshold for a fraction: `-sort(-scores)[int(n * fraction)]`, to be compared with >=.
 
     Its consequences are kept: the element at 0-based position int(n * fraction) survives, so one sample more than asked
-    for does, and all that tie with it; NaN counts in n and sorts last, so the threshold is NaN, and nothing survives, where more
-    than a `1 - fraction` share is NaN. Where the position overruns the array (fraction 1.0, an IndexError there), the
-    threshold is the lowest score: every sample with a score survives.
+    for does, and all that tie with it; NaN counts in n and sorts last, so the threshold is NaN, and nothing survives,
+    where more than a `1 - fraction` share is NaN. Where the position overruns the array (fraction 1.0, an IndexError
+    there), the threshold is the lowest score: every sample with a score survives.
 
     Source: DataComp, baselines/apply_filter.py.
     """

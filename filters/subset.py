@@ -1,6 +1,7 @@
 """Subsets: sorted arrays of uids on disk in DataComp's format, with set algebra; a repeated uid means oversampling.
 
-Source: Gadre et al. 2023, DataComp (arXiv 2304.14108), the file that `apply_filter` writes and `resharder` reads: dtype "u8,u8" (upper and lower 64 bits), sorted by both, as .npy or as the bare array.
+Source: Gadre et al. 2023, DataComp (arXiv 2304.14108), what `apply_filter` writes and `resharder` reads: dtype "u8,u8"
+(upper and lower 64 bits), sorted by both, as .npy or as the bare array.
 """
 
 import io
