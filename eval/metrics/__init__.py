@@ -1,1 +1,1 @@
-"""One file per entry; the file name is its name in a config."""
+"""Metrics: pure functions from features or predictions to numbers, one file each."""

@@ -1,1 +1,1 @@
-"""One file per entry; the file name is its name in a config."""
+"""Tasks: what a trained system is asked to do, one file each."""

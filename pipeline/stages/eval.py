@@ -1,0 +1,170 @@
+"""Ask every trained model what the config's tasks ask, and write rows that statistics can use."""
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from eval.task import Task, TaskResult
+from pipeline.stage import Product, Stage, Unit
+from winnow.component import build, digest
+from winnow.errors import UserError
+from winnow.journal import Journal, Row
+from winnow.storage import Store
+
+__all__ = ["Eval"]
+
+
+class Eval(Stage):
+    """One unit per trained model, with all the tasks that apply to its recipe."""
+
+    name: ClassVar[str] = "eval"
+    parallel: ClassVar[bool] = False
+
+    tasks: dict[str, dict[str, Any]] = Field(default={})
+    """Task name -> fields of the task; `use` names the file in `eval/tasks/`, `recipes` restricts it."""
+
+    @classmethod
+    def tiny(cls) -> "Eval":
+        """Return an instance without tasks."""
+        return cls(pool="pool", run_dir="run")
+
+    @cached_property
+    def built(self) -> dict[str, Task]:
+        """The tasks as components, by their key in the config."""
+        return {name: build("eval.tasks", spec, name, "eval.tasks") for name, spec in sorted(self.tasks.items())}
+
+    def plan(self) -> list[Unit]:
+        """Return one unit for each model in the journal that a task applies to.
+
+        Raises:
+            UserError: nothing has been trained, or a task's data are missing.
+        """
+        journal = Journal(self.store)
+        trained = [row for row in journal.under("train/") if row.product.count("/") == 3]
+        if not trained:
+            raise UserError("no trained model in the journal of the run; `winnow train CONFIG` makes them")
+        known = _owned_files(Journal(Store(self.pool)))
+        data = {name: [_state(path, known) for path in task.inputs()] for name, task in self.built.items()}
+        units = []
+        for row in trained:
+            recipe, subset, seed = row.product.split("/")[1:]
+            names = [name for name, task in self.built.items() if not task.recipes or recipe in task.recipes]
+            if not names:
+                continue
+            product = f"eval/{recipe}/{subset}/{seed}"
+            # which other recipes a task serves does not change its result
+            specs = [self.built[name].model_dump(mode="json", exclude={"recipes"}) for name in names]
+            key = digest(
+                names,
+                specs,
+                [type(self.built[name]).__name__ for name in names],
+                [data[name] for name in names],
+                _model_fingerprint(row),
+            )
+            spec = {
+                "recipe": recipe,
+                "subset": subset,
+                "seed": seed,
+                "tasks": names,
+                "samples_seen": row.counts.get("samples_seen", row.counts.get("samples")),
+            }
+            units.append(Unit(name=f"{recipe}-{subset}-{seed}", products={product: key}, spec=spec))
+        return units
+
+    def run(self, unit: Unit, attempt: Path) -> Mapping[str, Product]:
+        """Evaluate one model on its tasks."""
+        import torch
+
+        (product,) = unit.products
+        spec = unit.spec
+        folder = f"{spec['recipe']}/{spec['subset']}/{spec['seed']}"
+        torch.manual_seed(self.seed)
+        system = _load(Path(Store(self.run_dir).path(f"train/{folder}")))
+        files: dict[str, Path] = {}
+        counts = {"samples": 0}
+        rows = []
+        for name in spec["tasks"]:
+            result = self.built[name].evaluate(system)
+            rows.append(_row(name, spec, result))
+            counts["samples"] += result.num_samples
+            for file, path in _write(name, result, attempt).items():
+                files[f"{product}/{file}"] = path
+        path = attempt / "results.jsonl"
+        path.write_text("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows), encoding="utf-8")
+        files[f"{product}/results.jsonl"] = path
+        return {product: Product(files=files, counts=counts)}
+
+
+def _load(folder: Path) -> Any:
+    """Load the system of a training run: a plain open_clip folder by itself, anything else through training."""
+    from eval.features import load_embedder
+
+    embedder = load_embedder(folder)
+    if embedder is not None:
+        return embedder
+    from training.main import load_system
+
+    return load_system(folder)
+
+
+def _row(name: str, spec: Mapping[str, Any], result: TaskResult) -> dict[str, Any]:
+    """Return DataComp's result row with what identifies the model and how sure the number is."""
+    interval = result.interval
+    return {
+        "key": name,
+        "dataset": name,
+        "metrics": result.metrics,
+        "system": spec["recipe"],
+        "subset": spec["subset"],
+        "seed": int(spec["seed"]) if str(spec["seed"]).isdigit() else spec["seed"],
+        "samples_seen": spec["samples_seen"],
+        "num_samples": result.num_samples,
+        "interval": None if interval is None else [interval.low, interval.high],
+        **({"notes": result.notes} if result.notes else {}),
+    }
+
+
+def _write(name: str, result: TaskResult, attempt: Path) -> dict[str, Path]:
+    """Write the per-example rows and the pictures of a task; return them by file name."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = {}
+    if result.rows:
+        files[f"samples-{name}.parquet"] = attempt / f"samples-{name}.parquet"
+        pq.write_table(pa.table(result.rows), files[f"samples-{name}.parquet"])
+    for picture, data in result.pictures.items():
+        files[f"{name}-{picture}"] = attempt / f"{name}-{picture}"
+        files[f"{name}-{picture}"].write_bytes(data)
+    return files
+
+
+def _model_fingerprint(row: Row) -> str:
+    """Return what the model is made of; the log beside it holds times and must not enter."""
+    names = [name for name in sorted(row.files) if name.endswith((".pt", ".json", ".safetensors"))]
+    return "-".join(row.files[name][1] for name in names) if names else row.fingerprint()
+
+
+def _owned_files(journal: Journal) -> dict[str, str]:
+    """Return full path -> sha256 of every file that the pool's journal vouches for."""
+    return {journal.store.path(name): sha for row in journal.rows.values() for name, (_, sha) in row.files.items()}
+
+
+def _state(path: str, known: Mapping[str, str]) -> str:
+    """Return a file's content hash where the journal knows it, else its size and time of change.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    store = Store(path)
+    if store.root in known:
+        return known[store.root]
+    try:
+        info = store.fs.info(store.root)
+    except FileNotFoundError:
+        raise UserError(f"an evaluation needs {path!r}, and there is no such file") from None
+    return f"{info['size']}-{info.get('mtime', info.get('ETag', ''))}"
