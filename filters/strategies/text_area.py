@@ -12,7 +12,7 @@ __all__ = ["TextArea"]
 class TextArea(Strategy):
     """Drop a pair if text covers at least `threshold` of its picture, or if that share is missing."""
 
-    area: str = "text_boxes.area"
+    area: str = "text_boxes.area_share"
     """Column of the share of the picture that text boxes cover, in [0, 1]."""
     threshold: float = Field(default=0.2, gt=0, le=1)
     """Smallest share that counts as too much."""

@@ -23,7 +23,7 @@ class TMARS(Strategy):
     within `clip_score` wherever masking raises no score and none tie at the cut. A missing masked score is never kept.
     """
 
-    masked: str = "masked_clip.similarity"
+    score: str = "masked_clip.similarity"
     """Column of the similarity after masking."""
     unmasked: str = "clip.similarity"
     """Column of the ordinary similarity of the same model; read with `fraction` alone."""
@@ -46,15 +46,15 @@ class TMARS(Strategy):
 
     def needs(self) -> tuple[str, ...]:
         """Read the masked score, and the unmasked one where the threshold comes from it."""
-        return (self.masked,) if self.fraction is None else (self.masked, self.unmasked)
+        return (self.score,) if self.fraction is None else (self.score, self.unmasked)
 
     def select(self, columns: Columns) -> Verdict:
         """Find the threshold, then judge the masked score."""
-        masked = scores_of(columns[self.masked])
+        masked = scores_of(columns[self.score])
         if self.threshold is not None:
-            cut, words = self.threshold, f"{self.masked} below {self.threshold:g}"
+            cut, words = self.threshold, f"{self.score} below {self.threshold:g}"
         else:
             fraction = self.fraction or 0.0  # the validators leave exactly one of the two unset
             cut = nth_highest(scores_of(columns[self.unmasked]), num_of(fraction, len(masked)))
-            words = f"{self.masked} below {cut:.4g} (top {100 * fraction:g}% of {self.unmasked})"
-        return Verdict.of_rules(len(masked), {f"{self.masked} missing": ~np.isnan(masked), words: masked >= cut})
+            words = f"{self.score} below {cut:.4g} (top {100 * fraction:g}% of {self.unmasked})"
+        return Verdict.of_rules(len(masked), {f"{self.score} missing": ~np.isnan(masked), words: masked >= cut})

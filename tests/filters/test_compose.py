@@ -37,7 +37,7 @@ def pool() -> Columns:
     uids["f0"], uids["f1"] = rng.integers(0, 2**64, 120, dtype=np.uint64), np.arange(120)
     score = rng.integers(0, 12, 120) / 12
     score[rng.random(120) < 0.1] = np.nan
-    return Columns(uids, {"clip.similarity": score, "text_boxes.area": rng.random(120)})
+    return Columns(uids, {"clip.similarity": score, "text_boxes.area_share": rng.random(120)})
 
 
 CLIP, AREA = ClipScore(fraction=0.5), TextArea(threshold=0.6)
@@ -105,8 +105,8 @@ def test_top_fraction_against_a_plain_sort(pool: Columns) -> None:
 
 
 def test_needs_are_joined_once() -> None:
-    assert needs_of([CLIP, AREA, CLIP]) == ("clip.similarity", "text_boxes.area")
-    assert AllOf(of=[CLIP, AREA]).needs() == AnyOf(of=[CLIP, AREA]).needs() == ("clip.similarity", "text_boxes.area")
+    assert needs_of([CLIP, AREA, CLIP]) == ("clip.similarity", "text_boxes.area_share")
+    assert AllOf(of=[CLIP, AREA]).needs() == AnyOf(of=[CLIP, AREA]).needs() == ("clip.similarity", "text_boxes.area_share")
     assert Difference(of=CLIP, minus=AREA).needs() == TopFraction(of=AREA).needs()[::-1]
 
 

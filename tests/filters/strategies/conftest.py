@@ -70,7 +70,7 @@ def awkward() -> Columns:
         clip__similarity=similarity,
         masked_clip__similarity=masked,
         language__language=[("en", "en", "de", None)[i] for i in rng.integers(0, 4, n)],
-        text_boxes__area=[(0.0, 0.19, 0.2, 0.9, float("nan"))[i] for i in rng.integers(0, 5, n)],
+        text_boxes__area_share=[(0.0, 0.19, 0.2, 0.9, float("nan"))[i] for i in rng.integers(0, 5, n)],
         ocr__text=[texts[i] for i in rng.integers(0, len(texts), n)],
     )
 

@@ -5,15 +5,15 @@ from filters.strategies.text_area import TextArea
 
 
 def test_limit_missing_and_reasons(columns: Any) -> None:
-    pool = columns(6, text_boxes__area=[0.0, 0.1999, 0.2, 1.0, math.nan, None])
+    pool = columns(6, text_boxes__area_share=[0.0, 0.1999, 0.2, 1.0, math.nan, None])
     drop = "text covers 20% or more of the picture"
     assert TextArea().select(pool).reason.tolist() == [
         "",
         "",
         drop,
         drop,
-        "text_boxes.area missing",
-        "text_boxes.area missing",
+        "text_boxes.area_share missing",
+        "text_boxes.area_share missing",
     ]
 
 

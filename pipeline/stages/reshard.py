@@ -1,0 +1,255 @@
+"""Copy the kept samples of each subset into shards of their own, in one global random order, never re-encoded.
+
+The place of every sample is decided first and depends on its uid and the seed alone; then each output shard is a unit
+that any worker can make at any time. DataComp's resharder, for contrast, keeps the order of the pool, cannot resume, and
+numbers its output by which worker came first.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import Field
+
+from filters.subset import hash_uids
+from pipeline.stage import Product, Stage, Unit
+from winnow.component import digest
+from winnow.errors import UserError, unknown
+from winnow.journal import Journal, Row
+from winnow.pool import PoolShard, pool_shards
+from winnow.shards import Entry, ShardWriter, index_shard
+from winnow.storage import Store
+from winnow.uid import from_hex, to_hex
+
+__all__ = ["Reshard"]
+
+BLOCK = 512
+
+
+class Reshard(Stage):
+    """Write RUN/shards/<subset>/NNNNNNNN.tar, .parquet (key, uid, source, source_key) and _stats.json (DataComp's).
+
+    Copy j of a sample has the key `<uid>-<j>`, as in DataComp; its members are those of the pool, byte for byte.
+
+    A unit names a subset and a shard number. A worker works out the order of the whole subset once (about a second and
+    40 bytes a sample per million kept) and the positions in each source tar once (headers only, half a megabyte for
+    10,000 samples), and remembers both. It writes an output shard while reading each source tar front to back, one
+    sample in memory at a time.
+    """
+
+    name: ClassVar[str] = "reshard"
+
+    strategies: list[str] | None = None
+    """The subsets to write; all that `select` made if not given."""
+    samples_per_shard: int = Field(default=10_000, ge=1)
+    """Samples in each output shard but the last."""
+
+    def plan(self) -> list[Unit]:
+        """Return one unit per output shard; an empty subset is one empty shard, not nothing.
+
+        Raises:
+            UserError: `select` has not run, or a named subset is none of its own.
+        """
+        rows = {row.product.removeprefix("select/"): row for row in Journal(self.store).under("select/")}
+        if not rows:
+            raise UserError(f"no subsets in {self.run_dir!r}; run `winnow select` first")
+        for name in self.strategies or ():
+            if name not in rows:
+                raise unknown("subset in `reshard.strategies`", name, rows)
+        sources = [shard.fingerprint for shard in pool_shards(Store(self.pool))]
+        return [
+            unit
+            for name in (rows if self.strategies is None else dict.fromkeys(self.strategies))
+            for unit in self._units(name, rows[name], sources)
+        ]
+
+    def _units(self, subset: str, row: Row, sources: list[str]) -> list[Unit]:
+        """Return the units of one subset."""
+        key = digest(row.fingerprint(), sources, self.seed, self.samples_per_shard)
+        num_shards = max(1, -(-row.counts["kept"] // self.samples_per_shard))
+        return [
+            Unit(
+                name=f"{subset}/{number:08d}",
+                products={f"reshard/{subset}/{number:08d}": key},
+                spec={"subset": subset, "number": number, "key": key},
+            )
+            for number in range(num_shards)
+        ]
+
+    def run(self, unit: Unit, attempt: Path) -> Mapping[str, Product]:
+        """Write one output shard."""
+        subset, number = unit.spec["subset"], unit.spec["number"]
+        order = _order(self.run_dir, subset, self.seed, unit.spec["key"])
+        mine = order.part(number * self.samples_per_shard, (number + 1) * self.samples_per_shard)
+        pool = Store(self.pool)
+        shards = {shard.name: shard for shard in pool_shards(pool)}
+        sources = {name: _source(self.pool, shards[name]) for name in np.unique(mine.shard)}
+        with (attempt / "shard.tar").open("wb") as tar:
+            _copy(pool, shards, sources, mine, tar)
+        table = {
+            "key": mine.keys(),
+            "uid": to_hex(mine.uids),
+            "source": pa.array(mine.shard, pa.string()).dictionary_encode(),
+            "source_key": [sources[name].keys[row] for name, row in zip(mine.shard, mine.row, strict=True)],
+        }
+        pq.write_table(pa.table(table), attempt / "shard.parquet", compression="zstd")
+        stats = {"count": len(mine.uids), "successes": len(mine.uids)}
+        (attempt / "stats.json").write_text(json.dumps(stats))
+        names = {".tar": "shard.tar", ".parquet": "shard.parquet", "_stats.json": "stats.json"}
+        files = {f"shards/{subset}/{number:08d}{suffix}": attempt / name for suffix, name in names.items()}
+        counts = {"samples": len(mine.uids), "bytes": (attempt / "shard.tar").stat().st_size}
+        return {f"reshard/{subset}/{number:08d}": Product(files=files, counts=counts)}
+
+
+@dataclass(frozen=True)
+class _Order:
+    """Samples in the order of the output; all arrays have length n."""
+
+    uids: NDArray[np.void]
+    copy: NDArray[np.int64]
+    """Which copy of the sample it is, from 0."""
+    shard: NDArray[np.object_]
+    """Name of the pool shard it lies in."""
+    row: NDArray[np.int64]
+    """Its place among the samples of that shard."""
+
+    def part(self, start: int, stop: int) -> "_Order":
+        """Return positions start ... stop - 1."""
+        places = slice(start, stop)
+        return _Order(self.uids[places], self.copy[places], self.shard[places], self.row[places])
+
+    def keys(self) -> list[str]:
+        """Return the keys the samples get."""
+        return [f"{uid}-{copy}" for uid, copy in zip(to_hex(self.uids), self.copy, strict=True)]
+
+
+@lru_cache(maxsize=2)
+def _order(run_dir: str, subset: str, seed: int, key: str) -> _Order:
+    """Return the global order of a subset, remembered while the worker makes its shards.
+
+    A sample has the place u in [0, 1) by hash of uid and seed; copy j of m has (j + u) / m. A sample that is kept once
+    is thus anywhere with equal chance, and copies of one sample stand 1/m of the subset apart.
+
+    Args:
+        run_dir: the run.
+        subset: name of the subset.
+        seed: another seed gives another order.
+        key: the product's key, so that a subset that was made anew is read anew.
+    """
+    with Store(run_dir).open(f"subsets/{subset}.parquet") as file:
+        table = pq.read_table(file, columns=["uid", "count", "shard"])
+    lengths = {item["values"]: item["counts"] for item in pc.value_counts(table["shard"]).to_pylist()}
+    within = np.concatenate([np.arange(length) for length in lengths.values()] or [np.arange(0)])
+    table = table.append_column("row", pa.array(within)).filter(pc.greater(table["count"], 0))
+    uids, count = from_hex(table["uid"].to_pylist()), table["count"].to_numpy().astype(np.int64)
+    source = np.repeat(np.arange(len(uids)), count)
+    copy = np.arange(len(source)) - np.repeat(np.cumsum(count) - count, count)
+    copies = count[source].astype(np.uint64)
+    # (j + u) / m in 64-bit fractions: j * (2^64 // m) + hash // m, which stays below 2^64
+    place = copy.astype(np.uint64) * (np.uint64(2**64 - 1) // copies) + hash_uids(uids, seed)[source] // copies
+    order = np.lexsort((copy, uids["f1"][source], uids["f0"][source], place))
+    order = order[_apart(source[order])]
+    rows = source[order]
+    return _Order(uids[rows], copy[order], table["shard"].to_numpy()[rows], table["row"].to_numpy()[rows])
+
+
+def _apart(identity: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return an order in which equal identities are no neighbours, changing places where they are.
+
+    Copies stand far apart as it is; only in subsets of a few samples do some meet. Where one sample is more than half of
+    the subset, neighbours remain.
+    """
+    order = np.arange(len(identity))
+    for late in np.flatnonzero(identity[1:] == identity[:-1]) + 1:
+        now = np.concatenate([[-1], identity[order], [-1]])  # now[i + 1] is at place i, none are beyond the ends
+        if now[late] != now[late + 1]:
+            continue  # an earlier change has parted them
+        before, here, after = now[:-2], now[1:-1], now[2:]
+        mine = here[late]
+        fits = (here != mine) & (before != mine) & (after != mine) & (here != before[late]) & (here != after[late])
+        if len(places := np.flatnonzero(fits)):
+            other = places[np.argmin(np.abs(places - late))]
+            order[[late, other]] = order[[other, late]]
+    return order
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the members of a shard's samples lie: compact, for it is kept in memory."""
+
+    keys: list[str]
+    first: NDArray[np.int64]
+    """(n + 1,) sample i has the members first[i] ... first[i + 1] - 1."""
+    offset: NDArray[np.int64]
+    size: NDArray[np.int64]
+    suffix: NDArray[np.object_]
+
+    def members(self, row: int) -> list[tuple[str, int, int]]:
+        """Return (suffix, byte offset, size) of each member of a sample."""
+        span = slice(self.first[row], self.first[row + 1])
+        return list(zip(self.suffix[span], self.offset[span].tolist(), self.size[span].tolist(), strict=True))
+
+    def written_size(self, row: int) -> int:
+        """Return the bytes a sample takes in a tar: a header and padded content for each member."""
+        size = self.size[self.first[row] : self.first[row + 1]]
+        return int((BLOCK + size + -size % BLOCK).sum())
+
+
+@lru_cache(maxsize=4096)
+def _source(pool_url: str, shard: PoolShard) -> _Source:
+    """Index a tar of the pool, remembered while the worker makes the shards that draw from it.
+
+    Raises:
+        UserError: the tar is damaged, or its samples are not those of its table.
+    """
+    pool = Store(pool_url)
+    with pool.open(shard.tar) as file:
+        entries: list[Entry] = index_shard(file, shard.tar)
+    starts = [i for i, entry in enumerate(entries) if i == 0 or entry.key != entries[i - 1].key]
+    keys = [entries[start].key for start in starts]
+    with pool.open(shard.table) as file:
+        table = pq.read_table(file, columns=["key", "status"], filters=[("status", "==", "success")])
+    if [str(key) for key in table["key"].to_pylist()] != keys:
+        raise UserError(
+            f"{shard.tar!r} holds other samples than its table {shard.table!r}: download the shard again, or remove both"
+        )
+    return _Source(
+        keys=keys,
+        first=np.array([*starts, len(entries)], dtype=np.int64),
+        offset=np.array([entry.offset for entry in entries], dtype=np.int64),
+        size=np.array([entry.size for entry in entries], dtype=np.int64),
+        suffix=np.array([entry.suffix for entry in entries], dtype=object),
+    )
+
+
+def _copy(
+    pool: Store, shards: Mapping[str, PoolShard], sources: Mapping[str, _Source], order: _Order, tar: IO[bytes]
+) -> None:
+    """Write samples into a tar in their order, while reading each source tar once, front to back.
+
+    Every sample's place in the output follows from the sizes of those before it, so samples can be written as the
+    source tars give them.
+    """
+    sizes = [sources[name].written_size(row) for name, row in zip(order.shard, order.row, strict=True)]
+    ends = np.cumsum(sizes, dtype=np.int64)
+    keys, writer = order.keys(), ShardWriter(tar)
+    for name, source in sources.items():
+        places = np.flatnonzero(order.shard == name)
+        with pool.open(shards[name].tar) as file:
+            for place in places[np.argsort(order.row[places], kind="stable")]:
+                members = {}
+                for suffix, offset, size in source.members(order.row[place]):
+                    file.seek(offset)
+                    members[suffix] = file.read(size)
+                tar.seek(int(ends[place]) - sizes[place])
+                writer.write(keys[place], members)
+    tar.seek(int(ends[-1]) if len(ends) else 0)
+    writer.close()
