@@ -84,6 +84,8 @@ class Ingest(Stage):
         num_samples = 0
         for table in _regroup(map(cleaner, self._source().tables()), self.rows_per_file):
             name = f"{len(files):05d}.parquet"
+            # A short last file must not give its shard's keys fewer digits.
+            table = table.replace_schema_metadata({"rows_per_file": str(self.rows_per_file)})
             pq.write_table(table, attempt / name)
             files[f"metadata/{name}"] = attempt / name
             num_samples += table.num_rows
