@@ -118,7 +118,7 @@ class Score(Stage):
             if planned != here:
                 raise UserError(
                     f"scorer {key!r} would compute other columns here than planned (planned {planned['identity']}, "
-                    f"here {here['identity']}): workers see other weights or another kind of processor than the driver; "
+                    f"here {here['identity']}): workers see other weights or other processors than the driver; "
                     "set the scorer's `precision` to a fixed value and let all machines read the same files"
                 )
             scorer.setup()
