@@ -185,7 +185,7 @@ class Preprocess:
             for step in self.geometry:
                 picture = step(picture)
             image = np.asarray(picture)
-        x = torch.from_numpy(np.require(image, requirements="CW"))  # torch wants writable arrays
+        x = torch.from_numpy(np.require(image, requirements=["C", "W"]))  # torch wants writable arrays
         x = x.permute(2, 0, 1)  # channels last in memory: the fast kernel
         if self.fast:
             mode = InterpolationMode(self.config["interpolation"])

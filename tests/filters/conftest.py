@@ -26,7 +26,8 @@ def pictures() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     sizes = [(256, 200), (120, 256), (64, 64), (300, 301), (70, 65), (40, 33)]
     small = [rng.integers(0, 256, (8, 8, 3), dtype=np.uint8) for _ in sizes]
-    return [np.asarray(Image.fromarray(s).resize(size, Image.Resampling.BICUBIC)) for s, size in zip(small, sizes)]
+    pairs = zip(small, sizes, strict=True)
+    return [np.asarray(Image.fromarray(s).resize(size, Image.Resampling.BICUBIC)) for s, size in pairs]
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ TINY = "configs/models/winnow-tiny.json"
 CAPTIONS = [
     "a dog",
     "",
-    "two red birds on a long branch over the river in the evening light",
+    "two red birds on a long branch over the river at night",
     "cat",
     "a dog",
     "x " * 90,

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_every_column_has_the_length_of_its_batch(scorer: Scorer, batch: Batch) 
 def test_values_do_not_depend_on_the_batch(key: str, scorer: Scorer, batch: Batch) -> None:
     whole = scorer.score(batch)
     for split in ((0, 1, 6), (0, 2, 4, 6), (0, 5, 6)):
-        parts = [scorer.score(part(batch, *bounds)) for bounds in zip(split, split[1:], strict=False)]
+        parts = [scorer.score(part(batch, *bounds)) for bounds in pairwise(split)]
         for name, values in whole.items():
             joined = [value for piece in parts for value in piece[name]]
             if key in MODELS and isinstance(values, np.ndarray) and values.dtype.kind == "f":

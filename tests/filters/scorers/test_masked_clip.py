@@ -44,7 +44,8 @@ def test_pictures_with_text_are_scored_without_it(clip: Clip, pictures: list, fi
     scorer = MaskedClip(fill=fill, dilation=1, ring_width=3)
     scorer.bind({"clip": clip})
     columns = scorer.score(batch)
-    masked = [mask_polygons(p, [np.array(b, np.float32) for b in bs], fill, 1, 3) for p, bs in zip(pictures, boxes)]
+    polygons = [[np.array(box, np.float32) for box in each] for each in boxes]
+    masked = [mask_polygons(p, each, fill, 1, 3) for p, each in zip(pictures, polygons, strict=True)]
     expected = clip.score(Batch(batch.uids, batch.captions, batch.meta, masked))["similarity"]
     np.testing.assert_allclose(columns["similarity"], expected, atol=5e-4)  # caption embeddings are stored as float16
     assert (columns["similarity"] != batch.columns["clip.similarity"])[1::2].any()
