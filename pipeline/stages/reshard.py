@@ -1,8 +1,8 @@
 """Copy the kept samples of each subset into shards of their own, in one global random order, never re-encoded.
 
 The place of every sample is decided first and depends on its uid and the seed alone; then each output shard is a unit
-that any worker can make at any time. DataComp's resharder, for contrast, keeps the order of the pool, cannot resume, and
-numbers its output by which worker came first.
+that any worker can make at any time. DataComp's resharder, for contrast, keeps the order of the pool, cannot resume,
+and numbers its output by which worker came first.
 """
 
 import json
@@ -89,11 +89,10 @@ class Reshard(Stage):
         subset, number = unit.spec["subset"], unit.spec["number"]
         order = _order(self.run_dir, subset, self.seed, unit.spec["key"])
         mine = order.part(number * self.samples_per_shard, (number + 1) * self.samples_per_shard)
-        pool = Store(self.pool)
-        shards = {shard.name: shard for shard in pool_shards(pool)}
+        shards = _shards(self.pool, unit.spec["key"])
         sources = {name: _source(self.pool, shards[name]) for name in np.unique(mine.shard)}
         with (attempt / "shard.tar").open("wb") as tar:
-            _copy(pool, shards, sources, mine, tar)
+            _copy(Store(self.pool), shards, sources, mine, tar)
         table = {
             "key": mine.keys(),
             "uid": to_hex(mine.uids),
@@ -132,6 +131,12 @@ class _Order:
 
 
 @lru_cache(maxsize=2)
+def _shards(pool_url: str, key: str) -> dict[str, PoolShard]:
+    """Return the pool's shards by name, read anew when a product's key is another."""
+    return {shard.name: shard for shard in pool_shards(Store(pool_url))}
+
+
+@lru_cache(maxsize=2)
 def _order(run_dir: str, subset: str, seed: int, key: str) -> _Order:
     """Return the global order of a subset, remembered while the worker makes its shards.
 
@@ -164,8 +169,8 @@ def _order(run_dir: str, subset: str, seed: int, key: str) -> _Order:
 def _apart(identity: NDArray[np.int64]) -> NDArray[np.intp]:
     """Return an order in which equal identities are no neighbours, changing places where they are.
 
-    Copies stand far apart as it is; only in subsets of a few samples do some meet. Where one sample is more than half of
-    the subset, neighbours remain.
+    Copies stand far apart as it is; only in subsets of a few samples do some meet. Where one sample is more than half
+    of the subset, neighbours remain.
     """
     order = np.arange(len(identity))
     for late in np.flatnonzero(identity[1:] == identity[:-1]) + 1:
@@ -218,9 +223,9 @@ def _source(pool_url: str, shard: PoolShard) -> _Source:
     with pool.open(shard.table) as file:
         table = pq.read_table(file, columns=["key", "status"], filters=[("status", "==", "success")])
     if [str(key) for key in table["key"].to_pylist()] != keys:
-        raise UserError(
-            f"{shard.tar!r} holds other samples than its table {shard.table!r}: download the shard again, or remove both"
-        )
+        raise UserError(f"{shard.tar!r} holds other samples than its table {shard.table!r}: download the shard again")
+    if len({(entry.key, entry.suffix) for entry in entries}) < len(entries):
+        raise UserError(f"{shard.tar!r} holds two members of one name: download the shard again")
     return _Source(
         keys=keys,
         first=np.array([*starts, len(entries)], dtype=np.int64),
