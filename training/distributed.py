@@ -71,7 +71,7 @@ def all_gather(features: Tensor) -> Tensor:
     With a loss that is a mean over each rank's own samples and gradients averaged over ranks, the encoder gradients
     equal those of one process with the whole batch.
     """
-    return _AllGather.apply(features) if world_size() > 1 else features  # type: ignore[no-any-return]
+    return _AllGather.apply(features) if world_size() > 1 else features
 
 
 class _AllGather(torch.autograd.Function):

@@ -53,5 +53,8 @@ class CaptionEncoder(nn.Module):
         x = self.norm(self.blocks(x, src_key_padding_mask=~mask))
         empty = drop | (tokens[:, 1] == END_OF_TEXT)
         x = torch.where(empty[:, None, None], self.null.to(x.dtype), x)
+        mask = mask & ~(
+            empty[:, None] & (torch.arange(tokens.shape[1], device=tokens.device) > 0)
+        )  # length is a hint too
         weight = mask.unsqueeze(-1).to(x.dtype)
         return Context(x, mask, (x * weight).sum(1) / weight.sum(1))

@@ -56,5 +56,5 @@ def _end_of_text(tower: Any, tokens: Tensor) -> Tensor:
     """Return the position of the end-of-text token, (B,)."""
     if _pool_type(tower) == "argmax":
         return tokens.argmax(dim=-1)
-    end_id = getattr(tower, "eos_id", getattr(tower, "text_eos_id", None))
+    end_id = int(tower.eos_id if hasattr(tower, "eos_id") else tower.text_eos_id)
     return torch.eq(tokens, end_id).int().argmax(dim=-1)

@@ -99,8 +99,8 @@ class _Block(nn.Module):
         h = self.conv1(F.silu(self.norm1(x)))
         scale, shift = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)
         h = self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift))
-        h: Tensor = h + self.skip(x)
-        return h if self.attention is None else self.attention(h, context)
+        out: Tensor = h + self.skip(x)
+        return out if self.attention is None else self.attention(out, context)
 
 
 class _Attention(nn.Module):
@@ -122,7 +122,8 @@ class _Attention(nn.Module):
         mask = F.pad(context.mask, (height * width, 0), value=True)[:, None, None, :]  # (B, 1, 1, H W + L)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
         h = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
-        return x + self.out(h).transpose(1, 2).reshape(batch, channels, height, width)
+        out: Tensor = x + self.out(h).transpose(1, 2).reshape(batch, channels, height, width)
+        return out
 
 
 def _frequencies(t: Tensor, width: int) -> Tensor:

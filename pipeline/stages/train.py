@@ -1,0 +1,93 @@
+"""Train every recipe on every subset it names with every seed; a killed training goes on from its checkpoints."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field
+
+from pipeline.stage import Product, Stage, Unit
+from pipeline.training_run import check_system, local_path, recipe_digest, sweep_work, train_product
+from training.recipe import Hyperparameters
+from winnow.component import digest
+from winnow.errors import UserError, unknown
+from winnow.journal import Journal, Row
+
+__all__ = ["Train"]
+
+
+class SubsetRecipe(Hyperparameters):
+    """A recipe and the subsets it is for. All subsets get the same number of samples seen, whatever their size."""
+
+    subsets: Literal["all"] | list[str] = "all"
+    """Names of strategies, or all that were resharded."""
+
+
+class Train(Stage):
+    """One unit per recipe, subset and seed."""
+
+    name: ClassVar[str] = "train"
+    parallel: ClassVar[bool] = False
+
+    recipes: dict[str, SubsetRecipe]
+    """Recipes by the name that results carry."""
+    seeds: list[int] = Field(default=[0], min_length=1)
+    """Each seed is a training of its own; differences between them are the noise of the comparison."""
+    nproc: int = Field(default=1, ge=1)
+    """Processes on this machine: GPUs, usually."""
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """Return the smallest valid instance, for the contract tests."""
+        return cls(pool="pool", run_dir="run", recipes={"clip": SubsetRecipe.tiny()})
+
+    def plan(self) -> list[Unit]:
+        """Return one unit for each recipe, subset and seed.
+
+        Raises:
+            UserError: nothing is resharded, or a recipe names a subset or system that does not exist.
+        """
+        local_path(self.store)
+        shards = self._shards()
+        if not shards:
+            raise UserError("no resharded subset in the journal of the run; `winnow reshard CONFIG` makes them")
+        units = []
+        for name, recipe in sorted(self.recipes.items()):
+            check_system(recipe, f"train.recipes.{name}")
+            recipe_key = recipe_digest(recipe)
+            for subset in sorted(shards) if recipe.subsets == "all" else recipe.subsets:
+                if subset not in shards:
+                    raise unknown(f"subset in `train.recipes.{name}.subsets`", subset, shards)
+                prints = [row.fingerprint() for row in shards[subset]]
+                for seed in self.seeds:
+                    product = f"train/{name}/{subset}/{seed}"
+                    # product and all: a working folder belongs to one unit even where two recipes are the same
+                    key = digest(product, recipe_key, prints, seed)
+                    spec = {"recipe": name, "subset": subset, "seed": seed}
+                    units.append(Unit(name=f"{name}-{subset}-{seed}", products={product: key}, spec=spec))
+        return units
+
+    @contextmanager
+    def session(self) -> Iterator[Self]:
+        """Remove working folders whose results are journalled, once all units are through."""
+        yield self
+        sweep_work(self.store)
+
+    def run(self, unit: Unit, attempt: Path) -> Mapping[str, Product]:
+        """Train one recipe on one subset."""
+        ((product, key),) = unit.products.items()
+        recipe = self.recipes[unit.spec["recipe"]]
+        tars = [
+            name for row in self._shards()[unit.spec["subset"]] for name in sorted(row.files) if name.endswith(".tar")
+        ]
+        data = [local_path(self.store, name) for name in tars]
+        return {product: train_product(self.store, product, key, recipe, data, unit.spec["seed"], self.nproc, attempt)}
+
+    def _shards(self) -> dict[str, list[Row]]:
+        """Return the journal rows of each subset's shards, in order."""
+        subsets: dict[str, list[Row]] = {}
+        for row in Journal(self.store).under("reshard/"):
+            if any(name.endswith(".tar") for name in row.files):
+                subsets.setdefault(row.product.split("/")[1], []).append(row)
+        return subsets
