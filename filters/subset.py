@@ -18,6 +18,7 @@ __all__ = [
     "argsort_uids",
     "contains",
     "counts",
+    "draw",
     "hash_uids",
     "intersect",
     "minus",
@@ -98,13 +99,16 @@ def argsort_uids(uids: NDArray[np.void]) -> NDArray[np.intp]:
 
 def counts(subset: NDArray[np.void], uids: NDArray[np.void]) -> NDArray[np.int64]:
     """Return (n,) how often each of n uids is in the subset."""
-    start = np.searchsorted(subset["f0"], uids["f0"], side="left")
-    stop = np.searchsorted(subset["f0"], uids["f0"], side="right")
-    found: NDArray[np.int64] = np.zeros(len(uids), dtype=np.int64)
-    # Random high words are nearly unique: almost every run has length 0 or 1, repeats make it a little longer.
-    for step in range(int((stop - start).max(initial=0))):
-        rows = np.flatnonzero(start + step < stop)
-        found[rows] += subset["f1"][start[rows] + step] == uids["f1"][rows]
+    high, low = np.ascontiguousarray(subset["f0"]), np.ascontiguousarray(subset["f1"])
+    found = np.zeros(len(uids), dtype=np.int64)
+    rows, place = np.arange(len(uids)), np.searchsorted(high, uids["f0"])
+    # Walk on through the run of equal high words: almost always one step, as they are random, and one more a repeat.
+    while len(rows):
+        rows, place = rows[place < len(high)], place[place < len(high)]
+        same = high[place] == uids["f0"][rows]
+        rows, place = rows[same], place[same]
+        found[rows] += low[place] == uids["f1"][rows]
+        place = place + 1
     return found
 
 
@@ -129,7 +133,7 @@ def minus(first: NDArray[np.void], other: NDArray[np.void]) -> NDArray[np.void]:
 
 
 def sample(subset: NDArray[np.void], size: int, seed: int = 0) -> NDArray[np.void]:
-    """Draw `size` distinct uids, the same ones whatever else is in the subset's company: by hash of uid and seed.
+    """Return `size` distinct uids drawn by hash of uid and seed, whatever their place.
 
     Args:
         subset: sorted, repeats count once.
@@ -142,8 +146,25 @@ def sample(subset: NDArray[np.void], size: int, seed: int = 0) -> NDArray[np.voi
     distinct = _distinct(subset)
     if not 0 <= size <= len(distinct):
         raise UserError(f"cannot draw {size} of {len(distinct)} distinct uids without repeating any")
-    order = np.argsort(hash_uids(distinct, seed), kind="stable")
-    return distinct[np.sort(order[:size])]
+    return distinct[draw(distinct, size, seed)]
+
+
+def draw(uids: NDArray[np.void], size: int, seed: int = 0) -> NDArray[np.bool_]:
+    """Mark the `size` uids with the lowest hashes; should hashes tie, the lower uid comes first.
+
+    Args:
+        uids: (n,) distinct, in any order.
+        size: in [0, n].
+        seed: another seed draws others.
+    """
+    drawn = np.zeros(len(uids), dtype=bool)
+    if size:
+        hashes = hash_uids(uids, seed)
+        cut = np.partition(hashes, size - 1)[size - 1]
+        drawn = hashes < cut
+        ties = np.flatnonzero(hashes == cut)
+        drawn[ties[argsort_uids(uids[ties])[: size - int(drawn.sum())]]] = True
+    return drawn
 
 
 def hash_uids(uids: NDArray[np.void], seed: int = 0) -> NDArray[np.uint64]:

@@ -5,13 +5,12 @@ Source: Gadre et al. 2023, DataComp (arXiv 2304.14108), "random subset"; the pap
 
 from typing import Self
 
-import numpy as np
 from pydantic import Field, model_validator
 
 from filters.compose import Part
 from filters.ranking import num_of
 from filters.strategy import Columns, Strategy, Verdict
-from filters.subset import hash_uids
+from filters.subset import draw
 
 __all__ = ["RandomSubset"]
 
@@ -45,13 +44,9 @@ class RandomSubset(Strategy):
         return self.same_size_as.needs() if self.same_size_as else ()
 
     def select(self, columns: Columns) -> Verdict:
-        """Rank by hash, then by uid, and keep the first n."""
-        num_samples, uids = columns.num_samples, columns.uids
+        """Draw as many as asked for."""
         if self.same_size_as is not None:
             num_kept = int(self.same_size_as.select(columns).keep.sum())
         else:
-            num_kept = num_of(self.fraction or 0.0, num_samples)
-        order = np.lexsort((uids["f1"], uids["f0"], hash_uids(uids, self.seed)))
-        drawn = np.zeros(num_samples, dtype=bool)
-        drawn[order[:num_kept]] = True
-        return Verdict.of_rules(num_samples, {"not drawn": drawn})
+            num_kept = num_of(self.fraction or 0.0, columns.num_samples)
+        return Verdict.of_rules(columns.num_samples, {"not drawn": draw(columns.uids, num_kept, self.seed)})
