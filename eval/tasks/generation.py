@@ -37,7 +37,7 @@ class Generation(Task):
     num_steps: int = Field(default=20, ge=1)
     """Steps of the sampler."""
     guidance: float = 2.0
-    """Classifier-free guidance scale; 1 switches it off."""
+    """Guidance strength in the system's own convention; rectified_flow: 0 follows the captions as they were learnt."""
     batch_size: int = Field(default=32, ge=1)
     seed: int = 0
     """Of the noise: equal for every system, so that grids differ by the system alone."""
