@@ -83,7 +83,7 @@ class Fetcher:
     timeout: float = 10.0
     """Total deadline of one attempt, from the first packet to the last."""
     stall_timeout: float = 3.0
-    """Longest silence within a body; a server that falls silent once would do so again, so there is no other attempt."""
+    """Longest silence within a body; a server that falls silent once would do so again: no other attempt is made."""
     connect_timeout: float = 5.0
     retries: int = 2
     """Further attempts after a timeout, a broken connection, 429 or a 5xx."""
