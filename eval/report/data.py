@@ -87,6 +87,8 @@ class Gallery:
     strategy: str
     title: str
     pairs: list[Pair]
+    with_masked: bool
+    """Whether the masked pictures matter here and stand beside the originals."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ def render(data: ReportData) -> str:
     template = environment.from_string((folder / "template.html").read_text(encoding="utf-8"))
     series = _series(data)
     top = headline(data)
+    legends = [(item, _legend(item, data.good)) for item in data.histograms]
     return template.render(
         data=data,
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
@@ -29,7 +30,7 @@ def render(data: ReportData) -> str:
         series=series,
         headline_chart=_headline_chart(top, series),
         funnel=_funnel(data),
-        histograms=[(item, _histogram(item), _legend(item)) for item in data.histograms],
+        histograms=[(item, _histogram(item, legend), legend) for item, legend in legends],
         size_charts=_size_charts(data, series),
         tables=_tables(data),
         losses=_losses(data, series),
@@ -76,16 +77,18 @@ def _funnel(data: ReportData) -> list[dict[str, Any]]:
     return [{**row, "share": 100 * int(str(row["count"])) / largest} for row in rows]
 
 
-def _histogram(item: Histogram) -> Markup:
-    """Draw one score."""
-    return Markup(histogram(item.groups, dict(_legend(item)), item.cuts, item.column))
+def _histogram(item: Histogram, legend: list[tuple[str, str]]) -> Markup:
+    """Draw one score, the groups stacked in the legend's order."""
+    groups = {name: item.groups[name] for name, _ in legend}
+    return Markup(histogram(groups, dict(legend), item.cuts, item.column))
 
 
-def _legend(item: Histogram) -> list[tuple[str, int]]:
-    """Give each category its colour."""
+def _legend(item: Histogram, good: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Give each category its style class: greens to good ones, which come first, reds to the others."""
     if list(item.groups) == ["all"]:
-        return [("all", 2)]
-    return [(name, 2 + number % (NUM_SERIES - 2)) for number, name in enumerate(item.groups)]
+        return [("all", "all")]
+    fine = [(name, f"good{number % 3}") for number, name in enumerate(n for n in item.groups if n in good)]
+    return fine + [(name, f"bad{number % 3}") for number, name in enumerate(n for n in item.groups if n not in good)]
 
 
 def _size_charts(data: ReportData, series: dict[str, int]) -> list[tuple[str, Markup]]:

@@ -207,11 +207,13 @@ def galleries(pool: Store, facts: PoolFacts, num_pairs: int, mask: Mask | None) 
     pictures = _read_samples(pool, facts, {row for _, _, rows in chosen for row in rows})
     pairs = {row: _pair(facts, row, sample, mask) for row, sample in pictures.items()}
     # a pair's reason belongs to the strategy under which it is shown
-    return [
-        Gallery(name, title, [_judged(pairs[row], facts, name, row) for row in rows if row in pairs])
-        for name, title, rows in chosen
-        if rows
-    ]
+    out = []
+    for name, title, rows in chosen:
+        shown = [_judged(pairs[row], facts, name, row) for row in rows if row in pairs]
+        with_masked = not name or any(column.startswith("masked_clip.") for column in cuts(facts, name))
+        if shown:
+            out.append(Gallery(name, title, shown, with_masked))
+    return out
 
 
 def _read_shard(pool: Store, shard: PoolShard, facts: PoolFacts) -> None:

@@ -114,9 +114,9 @@ def dot_plot(rows: Sequence[tuple[str, Estimate, int]], label: str, chance: floa
 
 
 def histogram(
-    groups: Mapping[str, NDArray[np.float64]], series: Mapping[str, int], cuts: Mapping[str, float], label: str
+    groups: Mapping[str, NDArray[np.float64]], kinds: Mapping[str, str], cuts: Mapping[str, float], label: str
 ) -> str:
-    """Draw counts stacked by group, with a line at each threshold."""
+    """Draw counts stacked by group, with a line at each threshold; `kinds` gives each group's style class."""
     everything = np.concatenate(list(groups.values()))
     low, high = float(np.quantile(everything, 0.001)), float(np.quantile(everything, 0.999))
     low, high = min([low, *cuts.values()]), max([high, *cuts.values()])
@@ -136,7 +136,7 @@ def histogram(
                 y1, y2 = chart.py(float(base[bar] + count[bar])), chart.py(float(base[bar]))
                 tip = f"{name}: {count[bar]} pairs in {edges[bar]:.3g} to {edges[bar + 1]:.3g}"
                 box = f'x="{x1 + 0.6:.1f}" y="{y1}" width="{max(x2 - x1 - 1.2, 0.5):.1f}" height="{y2 - y1:.1f}"'
-                chart.parts.append(f'<rect class="bar s{series[name]}" {box}><title>{escape(tip)}</title></rect>')
+                chart.parts.append(f'<rect class="bar {kinds[name]}" {box}><title>{escape(tip)}</title></rect>')
         base += count
     for number, (name, cut) in enumerate(sorted(cuts.items(), key=lambda item: item[1])):
         x, y = chart.px(cut), 18 + 15 * number

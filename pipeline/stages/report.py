@@ -34,7 +34,7 @@ class Report(Stage):
     """The pool's source, for its attribution."""
     config_path: str = "CONFIG"
     """The config file, as the page's commands name it."""
-    pairs: int = Field(default=8, ge=0)
+    pairs: int = Field(default=6, ge=0)
     """Pairs in each gallery."""
     good: tuple[str, ...] = ("visual", "visual_random_text", "visual_and_text")
     """Categories of truth.parquet whose picture shows what the caption says."""
