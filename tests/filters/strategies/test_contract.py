@@ -1,6 +1,7 @@
 """What every strategy in the folder promises, on the awkward pool; a new file is checked without being named."""
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,5 +86,9 @@ def test_an_unknown_field_is_refused(name: str) -> None:
         build(PACKAGE, {**describe(resolve(PACKAGE, name).tiny()), "no_such_field": 1}, "mine")
 
 
-def test_it_is_documented(name: str) -> None:
-    assert resolve(PACKAGE, name).__doc__
+def test_the_docs_have_it_with_its_fields_and_columns(name: str, strategy: Strategy) -> None:
+    table = (Path(__file__).parents[3] / "docs/strategies.md").read_text(encoding="utf-8")
+    (row,) = [line for line in table.splitlines() if line.startswith(f"| `{name}` | ") and line.count("|") == 5]
+    for field in type(strategy).model_fields:
+        assert f"`{field}" in row, field
+    assert all(f"`{need}`" in row for need in strategy.needs())
