@@ -75,14 +75,14 @@ class Svg:
         for tick in _ticks(*self.y_range, 5):
             self.line(self.left, self.py(tick), self.right_edge, self.py(tick), "grid")
             self.text(self.left - 8, self.py(tick) + 4, _number(tick, percent), anchor="end")
-        self.text(4, self.top - 8, label, "label", "start")
+        self.text(4, self.top - 14, label, "label", "start")
 
     def done(self, title: str) -> str:
         """Return the element."""
         body = "".join(self.parts)
         return (
             f'<svg class="chart" viewBox="0 0 {self.width} {self.height}" role="img" '
-            f'style="min-width:{min(self.width, 560)}px"><title>{escape(title)}</title>{body}</svg>'
+            f'style="min-width:{min(self.width, 500)}px"><title>{escape(title)}</title>{body}</svg>'
         )
 
 
@@ -125,7 +125,7 @@ def histogram(
     edges = np.linspace(low, high, 49)
     counts = {name: np.histogram(np.clip(values, low, high), edges)[0] for name, values in groups.items()}
     top = max(int(sum(counts.values()).max()), 1)  # type: ignore[union-attr]
-    chart = Svg(760, 250 + 15 * len(cuts), (low, high), (0, top * 1.04), top=22 + 15 * len(cuts))
+    chart = Svg(760, 260 + 15 * len(cuts), (low, high), (0, top * 1.04), top=32 + 15 * len(cuts))
     chart.x_axis(label)
     chart.y_axis("pairs")
     base = np.zeros(48)
@@ -160,7 +160,7 @@ def scatter(points: Sequence[tuple[str, float, Estimate, int]], x_label: str, y_
     low, high = min(point[2].low for point in points), max(point[2].high for point in points)
     pad = 0.1 * (high - low or 1)
     limits = (min(sizes) / 1.25, max(sizes) * 1.4)
-    chart = Svg(760, 340, limits, (max(0.0, low - pad), high + pad), top=26, log_x=True)
+    chart = Svg(760, 340, limits, (max(0.0, low - pad), high + pad), top=34, log_x=True)
     chart.x_axis(x_label)
     chart.y_axis(y_label, percent=True)
     placed: list[tuple[float, float]] = []
@@ -185,7 +185,7 @@ def line_plot(lines: Sequence[tuple[str, Sequence[float], Sequence[float], int]]
         return ""
     low, high = min(ys), max(ys)
     pad = 0.06 * (high - low or 1)
-    chart = Svg(760, 300, (0.0, max(xs)), (low - pad, high + pad), top=26)
+    chart = Svg(760, 300, (0.0, max(xs)), (low - pad, high + pad), top=34)
     chart.x_axis(x_label)
     chart.y_axis(y_label)
     for name, x_values, y_values, series in lines:

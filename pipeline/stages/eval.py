@@ -143,10 +143,9 @@ def _write(name: str, result: TaskResult, attempt: Path) -> dict[str, Path]:
     return files
 
 
-def _model_fingerprint(row: Row) -> str:
-    """Return what the model is made of; the log beside it holds times and must not enter."""
-    names = [name for name in sorted(row.files) if name.endswith((".pt", ".json", ".safetensors"))]
-    return "-".join(row.files[name][1] for name in names) if names else row.fingerprint()
+def _model_fingerprint(row: Row) -> list[str]:
+    """Return the hashes of what a trained system is rebuilt from; its log does not matter."""
+    return [sha for name, (_, sha) in sorted(row.files.items()) if not name.endswith(".jsonl")]
 
 
 def _owned_files(journal: Journal) -> dict[str, str]:
