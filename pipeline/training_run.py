@@ -113,7 +113,7 @@ def _launch(recipe: Recipe, work: Path, nproc: int) -> None:
     """
     work.mkdir(parents=True, exist_ok=True)
     path = work / "recipe.tmp"
-    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    path.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={nproc}"]
     environment: Mapping[str, Any] = os.environ | {
         "PYTHONPATH": os.pathsep.join([path for path in sys.path if path]),

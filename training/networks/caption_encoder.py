@@ -48,13 +48,12 @@ class CaptionEncoder(nn.Module):
             tokens: (B, L) int64 of open_clip's SimpleTokenizer: start, words, end, zeros.
             drop: (B,) bool; True replaces the caption by the null caption, as does an empty caption.
         """
-        mask = torch.arange(tokens.shape[1], device=tokens.device) <= tokens.argmax(dim=-1, keepdim=True)  # (B, L)
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        mask = places <= tokens.argmax(dim=-1, keepdim=True)  # (B, L)
         x = self.expand(self.embedding(tokens)) + self.position
         x = self.norm(self.blocks(x, src_key_padding_mask=~mask))
         empty = drop | (tokens[:, 1] == END_OF_TEXT)
         x = torch.where(empty[:, None, None], self.null.to(x.dtype), x)
-        mask = mask & ~(
-            empty[:, None] & (torch.arange(tokens.shape[1], device=tokens.device) > 0)
-        )  # length is a hint too
+        mask = mask & ~(empty[:, None] & (places > 0))  # one null token: the caption's length is a hint too
         weight = mask.unsqueeze(-1).to(x.dtype)
         return Context(x, mask, (x * weight).sum(1) / weight.sum(1))

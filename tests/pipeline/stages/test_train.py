@@ -1,0 +1,208 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.perform import perform
+from pipeline.stages.filternet import FilterNet
+from pipeline.stages.train import Train
+from training.main import load_system
+from winnow.errors import UserError
+from winnow.journal import Journal, Row
+from winnow.shards import ShardWriter
+from winnow.storage import Store
+
+
+def write_tar(path: Path, count: int, first: int = 0) -> None:
+    import io
+
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        writer = ShardWriter(file)
+        for number in range(first, first + count):
+            pixels = np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+            buffer = io.BytesIO()
+            Image.fromarray(pixels).save(buffer, "PNG")
+            writer.write(f"{number:032x}-0", {"png": buffer.getvalue(), "txt": f"number {number}".encode()})
+        writer.close()
+
+
+def reshard(run: Path, subset: str, index: int, first: int = 0) -> None:
+    """Do what the reshard stage does for one shard: the tar and its journal row."""
+    name = f"shards/{subset}/{index:08d}.tar"
+    write_tar(run / name, 8, first)
+    content = (run / name).read_bytes()
+    import hashlib
+
+    files = {name: (len(content), hashlib.sha256(content).hexdigest())}
+    Journal(Store(run)).append(Row(product=f"reshard/{subset}/{index:08d}", key="k", files=files))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of a busy machine spin more than they work."""
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    reshard(tmp_path / "run", "no_filter", 0)
+    reshard(tmp_path / "run", "no_filter", 1, first=8)
+    reshard(tmp_path / "run", "tmars", 0)
+    return tmp_path / "run"
+
+
+FLOW = {"use": "rectified_flow", "image_size": 16, "channels": 16, "multipliers": [1, 2], "attention": [1],
+        "text_width": 16, "text_layers": 1}  # fmt: skip
+
+
+def stage(run: Path, **recipe: Any) -> Train:
+    fields = {"system": FLOW, "samples_seen": 24, "batch_size": 4, "lr": 1e-3, "log_every": 8, "device": "cpu"}
+    return Train(pool="pool", run_dir=str(run), recipes={"flow": fields | recipe})  # type: ignore[dict-item]
+
+
+def work(stage: Any) -> None:
+    journal = Journal(stage.store)
+    with stage.session() as live:
+        for unit in live.plan():
+            outcome = perform(live, unit)
+            assert not outcome.error, outcome.detail or outcome.error
+            for row in outcome.rows:
+                journal.append(row)
+
+
+def test_units_are_recipe_by_subset_by_seed(run: Path) -> None:
+    products = [product for unit in stage(run).plan() for product in unit.products]
+    assert products == ["train/flow/no_filter/0", "train/flow/tmars/0"]
+    (unit,) = stage(run, subsets=["tmars"]).plan()
+    assert dict(unit.spec) == {"recipe": "flow", "subset": "tmars", "seed": 0}
+    many = stage(run).model_copy(update={"seeds": [0, 1]}).plan()
+    assert len({key for unit in many for key in unit.products.values()}) == 4
+
+
+def keys(stage: Train) -> dict[str, str]:
+    return {product: key for unit in stage.plan() for product, key in unit.products.items()}
+
+
+def test_keys_follow_what_matters(run: Path) -> None:
+    before = keys(stage(run))
+    assert keys(stage(run, lr=2e-3)) != before
+    assert keys(stage(run, num_workers=1, cache=True, checkpoint_every=8)) == before
+    assert keys(stage(run, subsets=["tmars"])) == {"train/flow/tmars/0": before["train/flow/tmars/0"]}
+    reshard(run, "tmars", 0, first=100)
+    after = keys(stage(run))
+    assert after["train/flow/no_filter/0"] == before["train/flow/no_filter/0"]
+    assert after["train/flow/tmars/0"] != before["train/flow/tmars/0"]
+
+
+def test_key_follows_the_content_of_the_architecture(run: Path, tmp_path: Path) -> None:
+    source = Path(__file__).parents[3] / "configs" / "models" / "winnow-tiny.json"
+    copy = Path(shutil.copy(source, tmp_path / "net.json"))
+    before = keys(stage(run, system={"use": "clip", "model": str(copy)}))
+    copy.write_text(copy.read_text().replace('"layers": 4', '"layers": 3'))
+    assert keys(stage(run, system={"use": "clip", "model": str(copy)})) != before
+
+
+def test_mistakes_are_errors_before_training(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Did you mean 'tmars'"):
+        stage(run, subsets=["tmar"]).plan()
+    with pytest.raises(UserError, match="Did you mean 'channels'"):
+        stage(run, system={"use": "rectified_flow", "chanels": 3}).plan()
+    with pytest.raises(UserError, match="winnow reshard"):
+        stage(tmp_path / "empty").plan()
+
+
+def test_products_and_their_files(run: Path) -> None:
+    work(stage(run))
+    row = Journal(Store(run)).rows["train/flow/tmars/0"]
+    folder = run / "train" / "flow" / "tmars" / "0"
+    assert sorted(row.files) == [f"train/flow/tmars/0/{name}" for name in ("config.yaml", "metrics.jsonl", "model.pt")]
+    assert row.counts == {"samples": 24}
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3
+    drawn = load_system(folder).sample(["number 1"], torch.Generator().manual_seed(0), num_steps=2)
+    assert drawn.shape == (1, 3, 16, 16)
+    assert not list((run / "_work").glob("*")), "working folders of journalled products are removed"
+
+
+def test_killed_training_goes_on_and_gives_the_same_bytes(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attempt dies in its fourth step; the next one starts from the checkpoint and ends with equal bytes."""
+    from training.systems.rectified_flow import RectifiedFlow
+
+    one = stage(run, subsets=["tmars"], checkpoint_every=8)
+    (unit,) = one.plan()
+    undisturbed = perform(one, unit)
+    shutil.rmtree(run / "_work")
+    phases, steps = RectifiedFlow.phases, []
+
+    def dies(self: RectifiedFlow, batch: Any, progress: float) -> Any:
+        steps.append(progress)
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+        return phases(self, batch, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RectifiedFlow, "phases", dies)
+        with pytest.raises(KeyboardInterrupt):
+            perform(one, unit)
+    kept = []
+    monkeypatch.setattr(RectifiedFlow, "phases", lambda *args: kept.append(args) or phases(*args))
+    again = perform(one, unit)
+    assert len(kept) == 4  # six steps in all, two of them before the newest checkpoint
+    assert again.rows[0].fingerprint() == undisturbed.rows[0].fingerprint()
+    assert again.rows[0].files == undisturbed.rows[0].files
+
+
+def test_filternet(tmp_path: Path) -> None:
+    model = Path(__file__).parents[3] / "configs" / "models" / "winnow-tiny.json"
+    fields = {"system": {"use": "clip", "model": str(model)}, "samples_seen": 8, "batch_size": 4, "device": "cpu"}
+    net = FilterNet(pool=str(tmp_path / "pool"), run_dir=str(tmp_path / "run"), **fields)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="winnow ingest"):
+        net.plan()
+    write_tar(tmp_path / "pool" / "trusted" / "00000.tar", 8)
+    by_size = [dict(unit.products) for unit in net.plan()]
+    row = Row(product="ingest/trusted", key="k", files={"trusted/00000.tar": (1, "0" * 64)})
+    Journal(Store(tmp_path / "pool")).append(row)
+    assert [dict(unit.products) for unit in net.plan()] != by_size  # the journal's content hash is the better key
+    work(net)
+    files = Journal(Store(tmp_path / "run")).rows["filternet/model"].files
+    assert set(files) == {
+        f"filternet/{name}" for name in ("config.yaml", "metrics.jsonl", "model.pt", "winnow-tiny.json")
+    }
+    from winnow.openclip import create_clip
+
+    assert create_clip(str(model), str(tmp_path / "run" / "filternet" / "model.pt")) is not None
+
+
+@pytest.mark.slow
+def test_two_processes(run: Path) -> None:
+    work(stage(run, subsets=["tmars"]).model_copy(update={"nproc": 2}))
+    assert (run / "train" / "flow" / "tmars" / "0" / "model.pt").is_file()
+
+
+@pytest.mark.slow
+def test_ray_train_is_the_same_training(run: Path, tmp_path: Path) -> None:
+    import ray
+
+    from pipeline.ray_train import ray_train
+    from training.main import train
+    from training.recipe import Recipe
+
+    fields = {"system": FLOW, "samples_seen": 16, "batch_size": 4, "log_every": 4, "device": "cpu"}
+    data = [str(run / "shards" / "tmars" / "00000000.tar")]
+    ray.init(num_cpus=2, include_dashboard=False)
+    try:
+        out = ray_train(Recipe(**fields, data=data, out_dir=str(tmp_path / "ray")), num_workers=1)  # type: ignore[arg-type]
+    finally:
+        ray.shutdown()
+    torch.set_num_threads(1)
+    plain = train(Recipe(**fields, data=data, out_dir=str(tmp_path / "plain")))  # type: ignore[arg-type]
+    found, expected = ([json.loads(line)["flow/loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+                       for folder in (out, plain))  # fmt: skip
+    assert found == pytest.approx(expected, rel=1e-3)
