@@ -5,10 +5,11 @@ that any worker can make at any time. DataComp's resharder, for contrast, keeps 
 and numbers its output by which worker came first.
 """
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import IO, ClassVar
 
@@ -25,7 +26,7 @@ from winnow.component import digest
 from winnow.errors import UserError, unknown
 from winnow.journal import Journal, Row
 from winnow.pool import PoolShard, pool_shards
-from winnow.shards import Entry, ShardWriter, index_shard
+from winnow.shards import ShardWriter, index_shard, read_shard
 from winnow.storage import Store
 from winnow.uid import from_hex, to_hex
 
@@ -35,13 +36,13 @@ BLOCK = 512
 
 
 class Reshard(Stage):
-    """Write RUN/shards/<subset>/NNNNNNNN.tar, .parquet (key, uid, source, source_key) and _stats.json (DataComp's).
+    """Write RUN/shards/<subset>/NNNNNNNN.tar, .parquet (key, uid, source) and _stats.json (DataComp's).
 
     Copy j of a sample has the key `<uid>-<j>`, as in DataComp; its members are those of the pool, byte for byte.
 
-    A unit names a subset and a shard number. A worker works out the order of the whole subset once (about a second and
-    40 bytes a sample per million kept) and the positions in each source tar once (headers only, half a megabyte for
-    10,000 samples), and remembers both. It writes an output shard while reading each source tar front to back, one
+    A unit names a subset and a shard number. A worker works out the order of the whole subset once (two seconds for a
+    million kept samples, 40 bytes each) and the positions in every source tar once (it reads headers only; 24 bytes a
+    sample of the pool), and remembers both. It writes an output shard while reading each source tar front to back, one
     sample in memory at a time.
     """
 
@@ -90,14 +91,12 @@ class Reshard(Stage):
         order = _order(self.run_dir, subset, self.seed, unit.spec["key"])
         mine = order.part(number * self.samples_per_shard, (number + 1) * self.samples_per_shard)
         shards = _shards(self.pool, unit.spec["key"])
-        sources = {name: _source(self.pool, shards[name]) for name in np.unique(mine.shard)}
         with (attempt / "shard.tar").open("wb") as tar:
-            _copy(Store(self.pool), shards, sources, mine, tar)
+            _copy(Store(self.pool), shards, mine, tar)
         table = {
             "key": mine.keys(),
             "uid": to_hex(mine.uids),
             "source": pa.array(mine.shard, pa.string()).dictionary_encode(),
-            "source_key": [sources[name].keys[row] for name, row in zip(mine.shard, mine.row, strict=True)],
         }
         pq.write_table(pa.table(table), attempt / "shard.parquet", compression="zstd")
         stats = {"count": len(mine.uids), "successes": len(mine.uids)}
@@ -188,73 +187,64 @@ def _apart(identity: NDArray[np.int64]) -> NDArray[np.intp]:
 
 @dataclass(frozen=True)
 class _Source:
-    """Where the members of a shard's samples lie: compact, for it is kept in memory."""
+    """Where the samples of a shard lie in its tar: 24 bytes each, for it is kept in memory. Arrays have length n."""
 
-    keys: list[str]
-    first: NDArray[np.int64]
-    """(n + 1,) sample i has the members first[i] ... first[i + 1] - 1."""
-    offset: NDArray[np.int64]
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    """Bytes start ... stop - 1 hold the sample's members, with all that belongs to their headers."""
     size: NDArray[np.int64]
-    suffix: NDArray[np.object_]
-
-    def members(self, row: int) -> list[tuple[str, int, int]]:
-        """Return (suffix, byte offset, size) of each member of a sample."""
-        span = slice(self.first[row], self.first[row + 1])
-        return list(zip(self.suffix[span], self.offset[span].tolist(), self.size[span].tolist(), strict=True))
-
-    def written_size(self, row: int) -> int:
-        """Return the bytes a sample takes in a tar: a header and padded content for each member."""
-        size = self.size[self.first[row] : self.first[row + 1]]
-        return int((BLOCK + size + -size % BLOCK).sum())
+    """Bytes that it takes in a tar of ours."""
 
 
-@lru_cache(maxsize=4096)
+@cache
 def _source(pool_url: str, shard: PoolShard) -> _Source:
-    """Index a tar of the pool, remembered while the worker makes the shards that draw from it.
+    """Index a tar of the pool, remembered while the worker makes the shards that draw from it: all of them do.
 
     Raises:
         UserError: the tar is damaged, or its samples are not those of its table.
     """
     pool = Store(pool_url)
     with pool.open(shard.tar) as file:
-        entries: list[Entry] = index_shard(file, shard.tar)
-    starts = [i for i, entry in enumerate(entries) if i == 0 or entry.key != entries[i - 1].key]
-    keys = [entries[start].key for start in starts]
-    with pool.open(shard.table) as file:
-        table = pq.read_table(file, columns=["key", "status"], filters=[("status", "==", "success")])
-    if [str(key) for key in table["key"].to_pylist()] != keys:
-        raise UserError(f"{shard.tar!r} holds other samples than its table {shard.table!r}: download the shard again")
+        entries = index_shard(file, shard.tar)
     if len({(entry.key, entry.suffix) for entry in entries}) < len(entries):
         raise UserError(f"{shard.tar!r} holds two members of one name: download the shard again")
+    firsts = [i for i, entry in enumerate(entries) if i == 0 or entry.key != entries[i - 1].key]
+    with pool.open(shard.table) as file:
+        table = pq.read_table(file, columns=["key", "status"], filters=[("status", "==", "success")])
+    if [str(key) for key in table["key"].to_pylist()] != [entries[first].key for first in firsts]:
+        raise UserError(f"{shard.tar!r} holds other samples than its table {shard.table!r}: download the shard again")
+    offset = np.array([entry.offset for entry in entries], dtype=np.int64)
+    size = np.array([entry.size for entry in entries], dtype=np.int64)
+    padded = size + -size % BLOCK
+    stop = (offset + padded)[[*(first - 1 for first in firsts[1:]), len(entries) - 1] if firsts else []]
     return _Source(
-        keys=keys,
-        first=np.array([*starts, len(entries)], dtype=np.int64),
-        offset=np.array([entry.offset for entry in entries], dtype=np.int64),
-        size=np.array([entry.size for entry in entries], dtype=np.int64),
-        suffix=np.array([entry.suffix for entry in entries], dtype=object),
+        start=np.concatenate([[0], stop])[: len(firsts)].astype(np.int64),
+        stop=stop,
+        size=np.add.reduceat(BLOCK + padded, firsts) if firsts else size,
     )
 
 
-def _copy(
-    pool: Store, shards: Mapping[str, PoolShard], sources: Mapping[str, _Source], order: _Order, tar: IO[bytes]
-) -> None:
+def _copy(pool: Store, shards: Mapping[str, PoolShard], order: _Order, tar: IO[bytes]) -> None:
     """Write samples into a tar in their order, while reading each source tar once, front to back.
 
     Every sample's place in the output follows from the sizes of those before it, so samples can be written as the
     source tars give them.
     """
-    sizes = [sources[name].written_size(row) for name, row in zip(order.shard, order.row, strict=True)]
-    ends = np.cumsum(sizes, dtype=np.int64)
+    sources = {name: _source(pool.url, shards[name]) for name in np.unique(order.shard)}
+    sizes = np.array(
+        [sources[name].size[row] for name, row in zip(order.shard, order.row, strict=True)], dtype=np.int64
+    )
+    ends = np.cumsum(sizes)
     keys, writer = order.keys(), ShardWriter(tar)
     for name, source in sources.items():
         places = np.flatnonzero(order.shard == name)
         with pool.open(shards[name].tar) as file:
             for place in places[np.argsort(order.row[places], kind="stable")]:
-                members = {}
-                for suffix, offset, size in source.members(order.row[place]):
-                    file.seek(offset)
-                    members[suffix] = file.read(size)
-                tar.seek(int(ends[place]) - sizes[place])
-                writer.write(keys[place], members)
+                row = order.row[place]
+                file.seek(int(source.start[row]))
+                span = file.read(int(source.stop[row] - source.start[row]))
+                (sample,) = read_shard(io.BytesIO(span + bytes(2 * BLOCK)), shards[name].tar)
+                tar.seek(int(ends[place] - sizes[place]))
+                writer.write(keys[place], sample.members)
     tar.seek(int(ends[-1]) if len(ends) else 0)
     writer.close()

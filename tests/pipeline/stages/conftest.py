@@ -72,7 +72,7 @@ def write_pool(
             number, key = number_of(start + place), f"{shard:05d}{place:04d}"
             row: dict[str, Any] = {"url": f"http://pictures/{number}", "caption": f"a caption of picture {number}"}
             row |= {"uid": uid_of(number)} if with_uids else {}
-            row |= {"original_width": 200 + number % 3 or None, "original_height": 300}
+            row |= {"original_width": 199 + number % 3 if number % 5 else None, "original_height": 300}
             if place % 3 == 0:
                 failed = {"status": "failed_to_download", "error_message": "404", "key": f"{key}-failed"}
                 rows.append(row | failed | ({"uid": uid_of(-number - 1)} if with_uids else {}))

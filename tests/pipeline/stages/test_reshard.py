@@ -80,10 +80,8 @@ def test_every_copy_is_there_once_with_its_own_bytes(
     assert [key[:32] for key in keys] == [uid for table in tables for uid in table["uid"].to_pylist()]
     for table in tables:
         for row in table.to_pylist():
-            tar = tmp_path / "pool/shards" / f"{row['source']}.tar"
-            with tar.open("rb") as file:
-                source = {sample.key: sample.members for sample in read_shard(file)}
-            assert source[row["source_key"]] == expected[row["key"]]
+            with (tmp_path / "pool/shards" / f"{row['source']}.tar").open("rb") as file:
+                assert expected[row["key"]] in [sample.members for sample in read_shard(file)]
 
 
 def test_plain_webdataset_reads_the_shards(tmp_path: Path, make_pool: Any, run_stage: Any) -> None:
@@ -209,6 +207,21 @@ def test_duplicates_and_pools_without_uids(tmp_path: Path, make_pool: Any, run_s
     run_stage(reshard(tmp_path / "bare"))
     written = [members for _, members in samples(tmp_path / "bare", "no_filter")]
     assert sorted(members["jpg"] for members in written) == sorted(members["jpg"] for members in made.members)
+
+
+def test_tars_of_other_writers_with_long_headers(tmp_path: Path, make_pool: Any, run_stage: Any) -> None:
+    """The writer of webdataset puts a PAX header before every member."""
+    made = make_pool(tmp_path / "pool", (6, 4))
+    for tar in (tmp_path / "pool/shards").glob("*.tar"):
+        with tar.open("rb") as file:
+            kept = [(sample.key, sample.members) for sample in read_shard(file)]
+        with webdataset.TarWriter(str(tar)) as writer:
+            for key, members in kept:
+                writer.write({"__key__": key, **members})
+    run_stage(select(tmp_path, no_filter={}))
+    run_stage(reshard(tmp_path))
+    expected = {f"{uid}-0": members for uid, members in zip(made.uids, made.members, strict=True)}
+    assert dict(samples(tmp_path, "no_filter")) == expected
 
 
 def test_without_subsets_the_error_names_the_command(tmp_path: Path, make_pool: Any) -> None:

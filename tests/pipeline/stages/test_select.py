@@ -54,6 +54,7 @@ def test_subset_and_reasons_for_every_sample_in_pool_order(tmp_path: Path, make_
     assert table["shard"] == ["00000"] * 7 + ["00002"] * 5 + ["00003"] * 9
     languages = reasons(tmp_path, "basic")["reason"]
     assert languages.count("language.language is not en") == made.columns["language.language"].count("de")
+    assert {"", "original size unknown", "shorter side under 200 px"} < set(languages)
     # a DataComp user's view of the file
     theirs = np.load(tmp_path / "run/subsets/mine.npy")
     np.testing.assert_array_equal(theirs, np.sort(from_hex(subset(tmp_path, "mine"))))
