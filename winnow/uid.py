@@ -27,7 +27,7 @@ def from_hex(uids: Iterable[str]) -> NDArray[np.void]:
         ValueError: a uid is not 32 hexadecimal characters.
     """
     texts = list(uids)
-    if bad := next((text for text in texts if len(text) != 32), None):
+    if (bad := next((text for text in texts if len(text) != 32), None)) is not None:
         raise ValueError(f"a uid has 32 hexadecimal characters, not {bad!r}")
     words = np.frombuffer(bytes.fromhex("".join(texts)), dtype=">u8").reshape(-1, 2)
     out = np.empty(len(texts), dtype=UID)

@@ -1,5 +1,6 @@
 """Bring a source's metadata into the pool: uids, one file per future shard, duplicates and rejects accounted for."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -98,6 +99,9 @@ class Ingest(Stage):
         return Product(files=files, counts={"samples": num_samples, **cleaner.counts})
 
 
+_UID = re.compile("[0-9a-f]{32}")  # a column of that name that holds something else gives way to our own
+
+
 class _Cleaner:
     """Turn raw tables into metadata tables, one after the other, remembering every uid it has seen."""
 
@@ -112,7 +116,7 @@ class _Cleaner:
         """Return the usable rows of a raw table under the pool's schema."""
         table = self._reject(self._conform(table))
         uids = [
-            uid if uid and len(uid) == 32 else make_uid(url, text)
+            uid if uid and _UID.fullmatch(uid) else make_uid(url, text)
             for uid, url, text in zip(*(table[name].to_pylist() for name in ("uid", "url", "text")), strict=True)
         ]
         table = table.set_column(0, "uid", pa.array(uids, pa.string()))

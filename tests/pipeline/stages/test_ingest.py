@@ -45,8 +45,15 @@ def test_rows_become_files_of_the_given_length_in_order(tmp_path):
 
 def test_uids_that_come_along_are_kept(tmp_path):
     uid = "0123456789abcdef" * 2
-    ingest(tmp_path, pa.table({"uid": [uid, None], "url": ["http://a/1", "http://a/2"], "text": ["x", "y"]}))
-    assert [row["uid"] for row in rows(tmp_path, "00000.parquet")] == [uid, make_uid("http://a/2", "y")]
+    ingest(
+        tmp_path,
+        pa.table({"uid": [uid, None, "z" * 32], "url": [f"http://a/{i}" for i in (1, 2, 3)], "text": ["x", "y", "z"]}),
+    )
+    assert [row["uid"] for row in rows(tmp_path, "00000.parquet")] == [
+        uid,
+        make_uid("http://a/2", "y"),
+        make_uid("http://a/3", "z"),
+    ]
 
 
 def test_duplicates_and_rejects_are_listed_and_counted(tmp_path):

@@ -1,0 +1,46 @@
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from winnow.uid import UID, from_hex, make_uid, to_hex
+
+HEX = st.lists(st.integers(0, 2**128 - 1).map("{:032x}".format), max_size=20)
+
+
+@given(HEX)
+def test_hex_round_trip_and_order(uids):
+    array = from_hex(uids)
+    assert array.dtype == UID
+    assert to_hex(array) == uids
+    assert to_hex(np.sort(array)) == sorted(uids)
+
+
+def test_words_are_the_upper_and_lower_halves():
+    (row,) = from_hex(["0123456789abcdef" + "fedcba9876543210"])
+    assert tuple(row) == (0x0123456789ABCDEF, 0xFEDCBA9876543210)
+
+
+def test_saved_arrays_are_datacomps_format(tmp_path):
+    np.save(tmp_path / "subset.npy", from_hex(["f" * 32, "0" * 32]))
+    loaded = np.load(tmp_path / "subset.npy")
+    assert loaded.dtype == np.dtype([("f0", "<u8"), ("f1", "<u8")])
+    assert to_hex(loaded) == ["f" * 32, "0" * 32]
+
+
+@given(st.text(), st.text())
+def test_made_uids_follow_url_and_text(url, text):
+    try:
+        expected = hashlib.sha256(f"{url}\0{text}".encode()).hexdigest()[:32]
+    except UnicodeEncodeError:
+        return
+    assert make_uid(url, text) == expected
+    assert make_uid(url + "x", text) != expected
+
+
+@pytest.mark.parametrize("bad", ["", "0" * 31, "0" * 33, "g" * 32])
+def test_what_is_no_uid_is_refused(bad):
+    with pytest.raises(ValueError, match=r"32 hexadecimal|non-hexadecimal"):
+        from_hex(["0" * 32, bad])
