@@ -4,7 +4,7 @@ Source: column names of LAION-400M/5B (URL, TEXT, WIDTH, HEIGHT, similarity) and
 """
 
 from collections.abc import Iterator, Mapping
-from typing import IO, Any, ClassVar
+from typing import IO, Any
 
 import fsspec
 import pyarrow as pa
@@ -41,12 +41,10 @@ class Files(Source):
     columns: Mapping[str, str] = {}
     """Our name -> the name in the files, where the usual candidates do not fit: {url: image, text: alt}."""
 
-    tiny_path: ClassVar[str] = "metadata.parquet"
-
     @classmethod
     def tiny(cls) -> "Files":
         """Return a source of one file, which need not exist before it is read."""
-        return cls(path=cls.tiny_path)
+        return cls(path="metadata.parquet")
 
     def fingerprint(self) -> str:
         """Return a hash of the fields and of every file's name, size and version."""
