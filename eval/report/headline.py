@@ -51,6 +51,13 @@ def headline(data: ReportData) -> Headline | None:
         if count == 1
         else f"Mean of {count} training seeds; the intervals speak of the test set, not of the seeds."
     )
+    winner = next(result for result in results if result.subset == best)
+    chance = winner.notes.get("chance")
+    if chance is not None and winner.interval is not None and winner.interval.low <= chance:
+        sentence = f"No strategy is shown to win on {task}: {best}, the best filter, is not above chance."
+        caveat += (
+            f" Chance is {100 * chance:.1f} %: train longer or on more pairs before reading anything into the order."
+        )
     return Headline(sentence, best, system, task, results, comparisons, caveat)
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from eval.report.data import Comparison, ReportData, Result, StrategyRow
@@ -32,6 +34,15 @@ def test_says_no_more_than_the_interval_allows(limits: tuple[float, float, float
     assert top.sentence == words
     assert top.winner == "fine"  # a random control may score highest, but it is no filter
     assert "one training seed" in top.caveat.lower()
+
+
+def test_names_no_winner_at_chance() -> None:
+    some = data(0.01, 0.05, 0.09)
+    some.results = [replace(row, notes={"chance": 0.44}) for row in some.results]
+    top = headline(some)
+    assert top is not None
+    assert "not above chance" in top.sentence
+    assert "Chance is 44.0 %" in top.caveat
 
 
 def test_averages_seeds() -> None:
