@@ -35,9 +35,9 @@ class RectifiedFlow(System):
 
         image_size: int = Field(default=32, ge=8)
         """Side of the pictures in pixels: a multiple of patch times 2 per level after the first."""
-        channels: int = Field(default=64, ge=8)
+        channels: int = Field(default=32, ge=8)
         """Channels of the U-Net's finest level."""
-        multipliers: tuple[int, ...] = (1, 2, 2)
+        multipliers: tuple[int, ...] = (1, 2, 4)
         """Channel factor of each level."""
         blocks: int = Field(default=1, ge=1)
         """Residual blocks per level."""
