@@ -111,22 +111,20 @@ def datacomp(source: Path, subset: Path, target: Path) -> None:
     """Reshard as DataComp does."""
     target.mkdir(exist_ok=True)
     kept = read_subset(subset.read_bytes())
-    written, writer = 0, None
+    written, writer = 0, webdataset.TarWriter(str(target / "00000000.tar"))
     samples = webdataset.WebDataset([str(path) for path in sorted(source.glob("*.tar"))], shardshuffle=False)
     for sample in samples:
         uid = json.loads(sample["json"])["uid"]
         key = np.array((int(uid[:16], 16), int(uid[16:], 16)), UID)
         repeats = np.searchsorted(kept, key, "right") - np.searchsorted(kept, key, "left")
         for copy in range(repeats):
-            if written % PER_SHARD == 0:
-                if writer is not None:
-                    writer.close()
+            if written and written % PER_SHARD == 0:
+                writer.close()
                 writer = webdataset.TarWriter(str(target / f"{written // PER_SHARD:08d}.tar"))
             members = {suffix: data for suffix, data in sample.items() if not suffix.startswith("__")}
             writer.write({"__key__": f"{uid}-{copy}", **members})
             written += 1
-    if writer is not None:
-        writer.close()
+    writer.close()
 
 
 def timed(work: Callable[[], None]) -> float:
