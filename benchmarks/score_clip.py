@@ -55,6 +55,7 @@ def main() -> None:
         torch.save(create_clip(args.model).state_dict(), checkpoint)
         scorer = Clip(model=args.model, pretrained=str(checkpoint), batch_size=args.batch_size, threads=args.threads)
         scorer.setup()
+        precision = scorer.identity()["precision"]
         plain = PlainClip(args.model, checkpoint)
     paths: dict[str, Callable[[], Scores]] = {
         "ours": lambda: ours(scorer, data, captions, args.batch_size),
@@ -71,14 +72,12 @@ def main() -> None:
             start = time.perf_counter()
             scores[name] = path()
             seconds[name].append(time.perf_counter() - start)
-    report(args.model, dict(scorer.identity()), len(data), seconds, scores)
+    report(f"{args.model} (random weights), {precision}", len(data), seconds, scores)
 
 
-def report(
-    model: str, identity: dict[str, str], num: int, seconds: dict[str, list[float]], scores: dict[str, Scores]
-) -> None:
+def report(title: str, num: int, seconds: dict[str, list[float]], scores: dict[str, Scores]) -> None:
     """Print pictures per second, the median of the ratios of neighbouring runs, and how far the scores lie apart."""
-    print(f"{model} (random weights), {num} pictures, {torch.get_num_threads()} threads, {identity['precision']}")
+    print(f"{title}, {num} pictures, {torch.get_num_threads()} threads")
     for name, times in seconds.items():
         ratio = statistics.median(other / own for other, own in zip(times, seconds["ours"], strict=True))
         gap = np.abs(scores[name] - scores["ours"])

@@ -29,6 +29,10 @@ class PPOCR(TextDetector):
     """Mean probability inside a box from which it counts."""
     unclip_ratio: float = Field(default=1.6, gt=0)
     """How far the shrunken text kernels are grown back; the network's training fixes the scale."""
+    max_height: float = Field(default=0.25, gt=0, le=1)
+    """Shorter side of a box over that of the picture, above which it is no text. The network was trained on documents
+    and boxes whole objects: measured on 256 px, in 11 of 15 emoji and 5 of 14 photographs, at a share of 0.28 to 1.0;
+    below this limit in none."""
 
     _detector: Any = PrivateAttr(None)
 
@@ -67,8 +71,14 @@ class PPOCR(TextDetector):
         the cost.
         """
         self._detector.limit_side_len = max(image.shape[:2])
-        boxes = self._detector(np.ascontiguousarray(image[:, :, ::-1])).boxes  # trained on OpenCV's BGR
-        return [] if boxes is None else [np.asarray(box, np.float32) for box in boxes]
+        found = self._detector(np.ascontiguousarray(image[:, :, ::-1])).boxes  # trained on OpenCV's BGR
+        boxes = [] if found is None else [np.asarray(box, np.float32) for box in found]
+        return [box for box in boxes if _height(box) <= self.max_height * min(image.shape[:2])]
+
+
+def _height(box: NDArray[np.float32]) -> float:
+    """Return the shorter side, in pixels, of a rotated rectangle (4, 2)."""
+    return float(min(np.linalg.norm(box[0] - box[1]), np.linalg.norm(box[1] - box[2])))
 
 
 def _package_path() -> Path:

@@ -29,3 +29,18 @@ def test_text_is_found_at_several_sizes(detector: PPOCR, text_picture: np.ndarra
 
 def test_a_flat_picture_has_no_text(detector: PPOCR) -> None:
     assert detector.detect(np.full((64, 96, 3), 99, np.uint8)) == []
+
+
+def test_a_whole_object_is_no_text() -> None:
+    import cv2
+
+    image = np.full((192, 192, 3), 230, np.uint8)
+    cv2.ellipse(image, (96, 96), (60, 45), 20, 0, 360, (40, 90, 160), -1)
+    cv2.putText(image, "B", (50, 150), cv2.FONT_HERSHEY_SIMPLEX, 5, (200, 30, 30), 18)
+    boxes = {}
+    for limit in (1.0, 0.25):
+        detector = PPOCR(threads=2, max_height=limit)
+        detector.setup()
+        boxes[limit] = detector.detect(image)
+    assert len(boxes[1.0]) > 0
+    assert boxes[0.25] == []
