@@ -30,13 +30,13 @@ class Source(Component):
         """
         raise NotImplementedError
 
-    def extras(self, attempt: Path) -> Mapping[str, Path]:
-        """Make the further files of the pool in the empty folder `attempt`.
+    def extras(self, kind: str, attempt: Path) -> Mapping[str, Path]:
+        """Make one kind of what it `provides` in the empty folder `attempt`.
 
         Returns:
             final name within the pool ("truth.parquet", "trusted/00000.tar") -> file.
         """
-        return {}
+        raise NotImplementedError
 
     @contextmanager
     def serve(self) -> Iterator[str | None]:

@@ -47,31 +47,19 @@ class Ingest(Stage):
     """Rows of a metadata file, hence samples of a shard; 10000 suits large pools."""
 
     def plan(self) -> list[Unit]:
-        """Return one unit for the metadata and one for the source's extras."""
+        """Return one unit for the metadata and one for each kind of extras that the source provides."""
         source = self._source()
         fingerprint = source.fingerprint()
-        units = [
-            Unit(
-                name="metadata",
-                products={"ingest/metadata": digest("ingest/metadata", fingerprint, self.rows_per_file)},
-            )
-        ]
-        if source.provides:
-            products = {f"ingest/{kind}": digest("ingest", kind, fingerprint) for kind in source.provides}
-            units.append(Unit(name="extras", products=products))
-        return units
+        keys = {"metadata": digest("ingest/metadata", fingerprint, self.rows_per_file)}
+        keys |= {kind: digest("ingest", kind, fingerprint) for kind in source.provides}
+        return [Unit(name=name, products={f"ingest/{name}": key}) for name, key in keys.items()]
 
     def run(self, unit: Unit, attempt: Path) -> Mapping[str, Product]:
-        """Make the metadata files, or the extras sorted into products by their top folder."""
+        """Make the metadata files, or one kind of extras."""
         if unit.name == "metadata":
             return {"ingest/metadata": self._metadata(attempt)}
-        files = self._source().extras(attempt)
-        products: dict[str, Product] = {}
-        for product in unit.products:
-            kind = product.removeprefix("ingest/")
-            own = {name: path for name, path in files.items() if name.partition("/")[0].partition(".")[0] == kind}
-            products[product] = Product(files=own, counts={"files": len(own)})
-        return products
+        files = self._source().extras(unit.name, attempt)
+        return {f"ingest/{unit.name}": Product(files=files, counts={"files": len(files)})}
 
     def _source(self) -> Source:
         """Build the source from its section."""

@@ -95,11 +95,11 @@ def test_an_unknown_source_is_named_with_the_known_ones(tmp_path):
 def test_demo_extras_become_products_of_their_own(tmp_path):
     source = {"use": "openmoji", "num_samples": 6, "num_trusted": 3, "num_heldout": 9}
     stage = Ingest(pool=str(tmp_path), run_dir=str(tmp_path), source=source)
-    metadata, extras = stage.plan()
-    assert set(extras.products) == {"ingest/truth", "ingest/trusted", "ingest/heldout"}
-    first = perform(stage, extras)
-    again = perform(stage, extras)
-    assert [row.files for row in first.rows] == [row.files for row in again.rows]
+    metadata, *extras = stage.plan()
+    assert [list(unit.products) for unit in extras] == [["ingest/truth"], ["ingest/trusted"], ["ingest/heldout"]]
+    for unit in extras:
+        first, again = perform(stage, unit), perform(stage, unit)
+        assert first.rows[0].files == again.rows[0].files
     assert (tmp_path / "heldout" / "retrieval" / "dataset_type.txt").read_text().strip() == "retrieval"
     assert not perform(stage, metadata).error
     truth = {row["uid"] for row in pq.read_table(tmp_path / "truth.parquet").to_pylist()}
