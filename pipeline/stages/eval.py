@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from eval.task import Task, TaskResult
 from pipeline.stage import Product, Stage, Unit
@@ -31,6 +31,11 @@ class Eval(Stage):
     def tiny(cls) -> "Eval":
         """Return an instance without tasks."""
         return cls(pool="pool", run_dir="run")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        assert self.built is not None  # building finds the mistakes of every task before anything runs
+        return self
 
     @cached_property
     def built(self) -> dict[str, Task]:

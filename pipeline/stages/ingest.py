@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.source import Source
 from pipeline.stage import Product, Stage, Unit
@@ -45,6 +45,11 @@ class Ingest(Stage):
     """The source: `use` names a file of pipeline/sources/, the rest are its fields."""
     rows_per_file: int = Field(default=1000, ge=1, le=10_000_000)
     """Rows of a metadata file, hence samples of a shard; 10000 suits large pools."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self._source()  # finds its mistakes before anything runs
+        return self
 
     def plan(self) -> list[Unit]:
         """Return one unit for the metadata and one for each kind of extras that the source provides."""

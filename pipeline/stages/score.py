@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import pyarrow as pa
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
 from filters.scorer import Scorer
 from filters.shared_batch import SharedBatch
@@ -37,6 +37,11 @@ class Score(Stage):
     """Threads that decode the next batch while the scorers work on this one."""
 
     _ready: set[str] = PrivateAttr(default_factory=set)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        assert self.built is not None  # building finds the mistakes of every scorer before anything runs
+        return self
 
     @cached_property
     def built(self) -> dict[str, Scorer]:

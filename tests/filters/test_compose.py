@@ -106,7 +106,8 @@ def test_top_fraction_against_a_plain_sort(pool: Columns) -> None:
 
 def test_needs_are_joined_once() -> None:
     assert needs_of([CLIP, AREA, CLIP]) == ("clip.similarity", "text_boxes.area_share")
-    assert AllOf(of=[CLIP, AREA]).needs() == AnyOf(of=[CLIP, AREA]).needs() == ("clip.similarity", "text_boxes.area_share")
+    both = ("clip.similarity", "text_boxes.area_share")
+    assert AllOf(of=[CLIP, AREA]).needs() == AnyOf(of=[CLIP, AREA]).needs() == both
     assert Difference(of=CLIP, minus=AREA).needs() == TopFraction(of=AREA).needs()[::-1]
 
 

@@ -53,6 +53,8 @@ class RectifiedFlow(System):
         """Tokens of a caption that are read."""
         caption_dropout: float = Field(default=0.1, ge=0, le=1)
         """Share of training captions replaced by the null caption, which guidance needs."""
+        sigma_data: float = Field(default=0.5, gt=0)
+        """Standard deviation of pixels in [-1, 1], for the network's preconditioning."""
         sampler: str = "heun"
         """A file of training/samplers/."""
 
@@ -94,7 +96,7 @@ class RectifiedFlow(System):
             tokens: (B, L).
             drop: (B,) bool, True where the null caption shall stand in.
         """
-        return partial(_evaluate, self.unet, self.captions(tokens, drop))
+        return partial(_evaluate, self.unet, self.captions(tokens, drop), self.config.sigma_data)
 
     @torch.no_grad()
     def sample(
@@ -141,7 +143,16 @@ def flow_loss(velocity: Velocity, x: Tensor, z: Tensor, t: Tensor) -> Tensor:
     return F.mse_loss(velocity((1 - time) * x + time * z, t).float(), z - x)
 
 
-def _evaluate(unet: Any, context: Context, x: Tensor, t: Tensor) -> Tensor:
-    """Evaluate the network with the captions bound."""
-    velocity: Tensor = unet(x, t, context)
+def _evaluate(unet: Any, context: Context, sigma: float, x: Tensor, t: Tensor) -> Tensor:
+    """Return the velocity as its best linear estimate from x_t plus what the network adds, all of unit scale.
+
+    For data of mean 0 and variance sigma^2, var = t^2 + (1 - t)^2 sigma^2 is the variance of x_t, the covariance of
+    z - x and x_t is t - (1 - t) sigma^2, and sigma^2 / var is the variance of what no linear estimate explains. This is
+    the preconditioning of Karras et al. 2022 (arXiv 2206.00364, Eq. 7) for straight paths: the network need not
+    learn to copy noise, which a small one does for most of a short training.
+    """
+    time = t.view(-1, *[1] * (x.ndim - 1))
+    variance = time**2 + (1 - time) ** 2 * sigma**2
+    linear = (time - (1 - time) * sigma**2) / variance * x
+    velocity: Tensor = linear + sigma * variance.rsqrt() * unet(x * variance.rsqrt(), t, context)
     return velocity
