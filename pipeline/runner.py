@@ -116,9 +116,12 @@ def _record(outcome: Outcome, journal: Journal, summary: Summary, meter: Meter) 
     """Journal the rows of a finished unit: only now do its products count."""
     for row in outcome.rows:
         journal.append(row)
-        summary.counts.update(row.counts)
+        summary.counts.update({kind: count for kind, count in row.counts.items() if kind != "samples"})
+    # the products of a unit speak of the same samples
+    samples = max((row.counts.get("samples", 0) for row in outcome.rows), default=0)
+    summary.counts["samples"] += samples
     summary.done += 1
-    meter.advance(units=1, samples=max((row.counts.get("samples", 0) for row in outcome.rows), default=0))
+    meter.advance(units=1, samples=samples)
 
 
 def _quarantine(outcome: Outcome, stage: Stage, attempts: int) -> None:
