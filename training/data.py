@@ -68,7 +68,9 @@ class Pairs:
 
     def identities(self) -> NDArray[np.uint64]:
         """Return (n,) numbers, equal for copies of one sample: keys "<uid>-<j>" differ in j alone."""
-        return np.array([_identity(location) for location in self.locations], dtype=np.uint64)
+        # the shard's number, not its path: a run that is moved keeps its order
+        shards = {path: number for number, path in enumerate(dict.fromkeys(place.path for place in self.locations))}
+        return np.array([_identity(place.key, shards[place.path]) for place in self.locations], dtype=np.uint64)
 
     def read(self, index: int, shorter: int) -> tuple[NDArray[np.uint8], str]:
         """Return a pair: the picture reduced to a shorter side of at most `shorter`, and its caption.
@@ -160,10 +162,10 @@ def _locate(path: str) -> Iterator[_Location]:
         members[entry.suffix] = entry
 
 
-def _identity(location: _Location) -> int:
+def _identity(key: str, shard: int) -> int:
     """Return 64 bits that copies of a sample share; keys that hold no uid are unique within their shard only."""
-    match = _COPY.match(location.key)
-    name = match[1] if match else f"{location.path}/{location.key}"
+    match = _COPY.match(key)
+    name = match[1] if match else f"{shard}/{key}"
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
 
 

@@ -1,6 +1,7 @@
 """What the demo pool has beside its URLs: trusted shards, evaluation sets of held-out pictures, the truth."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from winnow.shards import ShardWriter
 
 __all__ = ["write_heldout", "write_trusted"]
 
-TEMPLATES = ("a photo of a thing, {c}", "{c}", "a picture of {c}", "from the collection {c}", "{c}: a picture")
-"""Zero-shot prompts in the wording of the captions that carry a group."""
+GROUP_TEMPLATES = ("a photo of a thing, {c}", "{c}", "a picture of {c}", "from the collection {c}", "{c}: a picture")
+COLOR_TEMPLATES = ("a thing on a {c} background", "a photo of a thing, {c} background", "{c} poster", "on {c} paper")
+"""Zero-shot prompts in the wording of the captions that carry a group or a colour."""
 
 TEXT_SHARE = 0.4  # of trusted pairs that show their caption's words too, so that a filter network learns to read
 NUM_CAPTIONS = 3
@@ -47,12 +49,14 @@ def write_trusted(world: World, folder: Path, num_samples: int, samples_per_shar
 
 
 def write_heldout(world: World, folder: Path, num_samples: int) -> dict[str, Path]:
-    """Write both evaluation sets in CLIP_benchmark's wds layout.
+    """Write the evaluation sets in CLIP_benchmark's wds layout.
 
-    `groups` classifies a drawing into its emoji group, `retrieval` finds a picture by its caption and the reverse.
+    `groups` classifies a drawing into its emoji group, which asks for what unseen drawings have in common; `colors` the
+    same pictures by their background, which the smallest model can learn; `retrieval` finds a picture by its caption
+    and the reverse.
 
     Returns:
-        final name -> file below "heldout/groups/" and "heldout/retrieval/".
+        final name -> file below "heldout/<task>/".
     """
     groups = [group for group in GROUPS if group in world.drawings[True]]
 
@@ -62,9 +66,18 @@ def write_heldout(world: World, folder: Path, num_samples: int) -> dict[str, Pat
         picture, color = world.pick(rng, groups[index % len(groups)], heldout=True), str(rng.choice(list(COLORS)))
         return Scene(picture, color, "", 256, 256, (world.seed, HELDOUT, stream, index, 1)), rng
 
-    def labelled(index: int) -> dict[str, bytes]:
+    @cache
+    def drawn(index: int) -> tuple[bytes, Scene]:
         made, _ = scene(index, 0)
-        return {"webp": encode(draw(made), "webp", 95), "cls": str(groups.index(made.picture.group)).encode()}
+        return encode(draw(made), "webp", 95), made
+
+    def grouped(index: int) -> dict[str, bytes]:
+        data, made = drawn(index)
+        return {"webp": data, "cls": str(groups.index(made.picture.group)).encode()}
+
+    def colored(index: int) -> dict[str, bytes]:
+        data, made = drawn(index)
+        return {"webp": data, "cls": str(list(COLORS).index(made.color)).encode()}
 
     def captioned(index: int) -> dict[str, bytes]:
         made, rng = scene(index, 1)
@@ -72,13 +85,8 @@ def write_heldout(world: World, folder: Path, num_samples: int) -> dict[str, Pat
         return {"webp": encode(draw(made), "webp", 95), "txt": "\n".join(texts).encode()}
 
     tasks: dict[str, tuple[Callable[[int], dict[str, bytes]], dict[str, str]]] = {
-        "groups": (
-            labelled,
-            {
-                "classnames.txt": "\n".join(groups) + "\n",
-                "zeroshot_classification_templates.txt": "\n".join(TEMPLATES) + "\n",
-            },
-        ),
+        "groups": (grouped, _zeroshot_files(groups, GROUP_TEMPLATES)),
+        "colors": (colored, _zeroshot_files(list(COLORS), COLOR_TEMPLATES)),
         "retrieval": (captioned, {"dataset_type.txt": "retrieval\n"}),
     }
     files = {}
@@ -91,6 +99,14 @@ def write_heldout(world: World, folder: Path, num_samples: int) -> dict[str, Pat
             file.write_text(text, encoding="utf-8")
             files[f"heldout/{task}/{name}"] = file
     return files
+
+
+def _zeroshot_files(classes: list[str], templates: tuple[str, ...]) -> dict[str, str]:
+    """Return the text files of a zero-shot task."""
+    return {
+        "classnames.txt": "\n".join(classes) + "\n",
+        "zeroshot_classification_templates.txt": "\n".join(templates) + "\n",
+    }
 
 
 def _write(path: Path, indices: range, member: Callable[[int], dict[str, bytes]], key: str) -> None:

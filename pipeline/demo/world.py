@@ -29,7 +29,7 @@ CATEGORIES: Final = {
 """What of the picture matches the caption -> share: nothing, the drawing, the drawing under words of something else,
 drawing and words, the words alone."""
 
-VERSION = 1  # raised when the same fields come to mean other pictures or captions
+VERSION = 2  # raised when the same fields come to mean other pictures or captions
 POOL, TRUSTED, HELDOUT = 0, 1, 2  # streams of the generators, so that no two parts share a rendering
 _SLANG = ("SALE 50%", "www.bestpics.example", "NEW!", "free download", "photo by Anna", "HD quality", "sample only")
 _SITES = ("photos", "cdn", "blog", "shop", "static", "img")

@@ -34,13 +34,13 @@ class Eval(Stage):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        assert self.built is not None  # building finds the mistakes of every task before anything runs
+        _build(self.tasks)  # finds the mistakes of every task before anything runs
         return self
 
     @cached_property
     def built(self) -> dict[str, Task]:
         """The tasks as components, by their key in the config."""
-        return {name: build("eval.tasks", spec, name, "eval.tasks") for name, spec in sorted(self.tasks.items())}
+        return _build(self.tasks)
 
     def plan(self) -> list[Unit]:
         """Return one unit for each model in the journal that a task applies to.
@@ -102,6 +102,11 @@ class Eval(Stage):
         path.write_text("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows), encoding="utf-8")
         files[f"{product}/results.jsonl"] = path
         return {product: Product(files=files, counts=counts)}
+
+
+def _build(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Task]:
+    """Build the tasks, by name."""
+    return {name: build("eval.tasks", spec, name, "eval.tasks") for name, spec in sorted(tasks.items())}
 
 
 def _load(folder: Path) -> Any:

@@ -40,7 +40,7 @@ class Score(Stage):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        assert self.built is not None  # building finds the mistakes of every scorer before anything runs
+        _build(self.scorers)  # finds the mistakes of every scorer before anything runs
         return self
 
     @cached_property
@@ -50,15 +50,7 @@ class Score(Stage):
         Raises:
             UserError: a scorer needs one that is not configured, or two need each other.
         """
-        scorers: dict[str, Scorer] = {
-            key: build("filters.scorers", spec or {}, key, "score.scorers") for key, spec in self.scorers.items()
-        }
-        ordered: dict[str, Scorer] = {}
-        for key in scorers:
-            _place(key, scorers, ordered, ())
-        for scorer in ordered.values():
-            scorer.bind({need: ordered[need] for need in scorer.needs()})
-        return ordered
+        return _build(self.scorers)
 
     def scope(self) -> tuple[str, ...]:
         """Own the products of the configured scorers alone."""
@@ -140,6 +132,19 @@ class Score(Stage):
         writer.write(path, uids, {"name": key, **unit.spec["settings"][key]})
         counts = {"samples": len(uids), "failed": len(writer.errors)}
         return Product(files={column_path(key, unit.name): path}, counts=counts)
+
+
+def _build(specs: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Scorer]:
+    """Build the scorers, each after those it needs, bound to them."""
+    scorers: dict[str, Scorer] = {
+        key: build("filters.scorers", spec or {}, key, "score.scorers") for key, spec in specs.items()
+    }
+    ordered: dict[str, Scorer] = {}
+    for key in scorers:
+        _place(key, scorers, ordered, ())
+    for scorer in ordered.values():
+        scorer.bind({need: ordered[need] for need in scorer.needs()})
+    return ordered
 
 
 def _place(key: str, scorers: Mapping[str, Scorer], ordered: dict[str, Scorer], path: tuple[str, ...]) -> None:

@@ -16,13 +16,13 @@ CONFIG = """
 pool: pool
 run_dir: run
 seed: 3
-source: {{use: openmoji, num_samples: 90, num_trusted: 48}}
+source: {{use: openmoji, num_samples: 45, num_trusted: 32, num_heldout: 9}}
 executor: {{use: process, workers: 2}}
-ingest: {{rows_per_file: 30}}
-download: {{image_size: 128, timeout: 3}}
+ingest: {{rows_per_file: 15}}
+download: {{image_size: 128, timeout: 2, stall_timeout: 1, retries: 1}}
 filternet:
   system: {{use: clip, model: "{repository}/configs/models/winnow-tiny.json"}}
-  samples_seen: 96
+  samples_seen: 48
   batch_size: 16
   checkpoint_every: 16
 score:
@@ -76,7 +76,7 @@ def test_killed_runs_end_like_an_undisturbed_one(tmp_path: Path) -> None:
 
     torn = tmp_path / "torn"
     chance = random.Random(5)
-    targets = sorted(chance.sample(range(total - 1), 4))
+    targets = sorted(chance.sample(range(total - 1), 2))
     kills = 0
     for target in targets:
         process = start(torn)
@@ -87,7 +87,7 @@ def test_killed_runs_end_like_an_undisturbed_one(tmp_path: Path) -> None:
             process.send_signal(signal.SIGKILL)
             process.wait()
             kills += 1
-    assert kills >= 2, "the run must have been disturbed for this test to say anything"
+    assert kills >= 1, "the run must have been disturbed for this test to say anything"
     assert start(torn).wait() == 0, (torn / "log.txt").read_text()
 
     expected = hashes(calm)

@@ -216,11 +216,11 @@ def test_only_configured_scorers_are_owned(pool: Path) -> None:
     assert stage(pool, {"language": {}, "b32": {"use": "clip"}}).scope() == ("score/language/", "score/b32/")
 
 
-def test_wrong_needs_are_said_while_planning(pool: Path) -> None:
-    with pytest.raises(UserError, match=r"score\.scorers\.echo: unknown scorer it needs: 'picky'"):
-        stage(pool, {"echo": ECHO}).plan()
-    with pytest.raises(UserError, match="echo -> other -> echo"):
-        stage(pool, {"echo": {**ECHO, "first": "other"}, "other": {**ECHO, "first": "echo"}}).plan()
+def test_wrong_needs_are_said_before_anything_runs(pool: Path) -> None:
+    with pytest.raises(ValueError, match=r"score\.scorers\.echo: unknown scorer it needs: 'picky'"):
+        stage(pool, {"echo": ECHO})
+    with pytest.raises(ValueError, match="echo -> other -> echo"):
+        stage(pool, {"echo": {**ECHO, "first": "other"}, "other": {**ECHO, "first": "echo"}})
     with pytest.raises(UserError, match="winnow filternet"):
         stage(pool, {"clip": {"model": TINY, "pretrained": str(pool / "none.pt")}}).plan()
 

@@ -30,18 +30,23 @@ def field(model: RectifiedFlow, captions: list[str], drop: bool = False) -> Tens
         return model.velocity(tokens(model, captions), flags)(x, torch.full((len(captions),), 0.4))
 
 
-def test_initial_output_is_exactly_zero() -> None:
+def test_initial_output_is_the_best_linear_estimate() -> None:
+    """For x ~ N(0, 0.25) and z ~ N(0, 1): E[z - x | x_t] = x_t (t - 0.25 (1 - t)) / (t^2 + 0.25 (1 - t)^2)."""
     model = RectifiedFlow.tiny()
-    assert not field(model, CAPTIONS).any()
+    x_t = torch.randn(len(CAPTIONS), 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    expected = x_t * (0.4 - 0.25 * 0.6) / (0.4**2 + 0.25 * 0.6**2)
+    torch.testing.assert_close(field(model, CAPTIONS), expected)
 
 
-def test_initial_loss_is_the_variance_of_the_target() -> None:
-    """With zero output the loss is E|z - x|^2: 1 + E x^2."""
+def test_initial_loss_is_what_no_linear_estimate_explains() -> None:
+    """For pixels of standard deviation sigma it is the mean over t of sigma^2 / (t^2 + (1 - t)^2 sigma^2)."""
     model = RectifiedFlow.tiny()
-    images = torch.full((64, 3, 16, 16), 191, dtype=torch.uint8)  # x = 0.498
+    sign = torch.randint(0, 2, (256, 3, 16, 16), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    images = (127.5 + sign * 63.75).round().to(torch.uint8)  # x = +-0.5
     torch.manual_seed(0)
-    terms = next(model.phases(Batch(images, tokens(model, ["a"] * 64)), 0.0)).terms()
-    assert terms["loss"].item() == pytest.approx(1 + (191 / 127.5 - 1) ** 2, rel=0.02)
+    terms = next(model.phases(Batch(images, tokens(model, ["a"] * 256)), 0.0)).terms()
+    t = torch.linspace(0, 1, 10001)
+    assert terms["loss"].item() == pytest.approx((0.25 / (t**2 + 0.25 * (1 - t) ** 2)).mean().item(), rel=0.05)
 
 
 def test_captions_act_and_permute() -> None:
