@@ -4,13 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BeforeValidator, PlainSerializer, ValidationInfo
 
-from filters.strategy import Strategy
+from filters.strategy import Strategy, Verdict
 from winnow.component import build
 from winnow.errors import UserError, unknown
 
-__all__ = ["Part", "build_strategies", "describe", "needs_of"]
+__all__ = ["Part", "both", "build_strategies", "describe", "needs_of"]
 
 PACKAGE = "filters.strategies"
 
@@ -66,6 +68,21 @@ def describe(strategy: Strategy) -> dict[str, Any]:
 def needs_of(parts: Iterable[Strategy]) -> tuple[str, ...]:
     """Return the columns that any of the parts reads, each once."""
     return tuple(dict.fromkeys(name for part in parts for name in part.needs()))
+
+
+def both(first: Verdict, then: Verdict, count: NDArray[np.uint16]) -> Verdict:
+    """Keep what two verdicts keep; a drop has the reason of the first that drops it.
+
+    Args:
+        first: asked first.
+        then: asked second.
+        count: (n,) how often to keep what both keep.
+    """
+    kept = first.keep & then.keep
+    code = np.where(first.code > 0, first.code, np.where(then.code > 0, then.code + len(first.reasons) - 1, 0))
+    return Verdict(
+        np.where(kept, count, 0).astype(np.uint16), code.astype(np.uint16), (*first.reasons, *then.reasons[1:])
+    )
 
 
 def _part(value: Any, info: ValidationInfo) -> Any:

@@ -1,24 +1,53 @@
-"""The strategy role: columns in, keep or drop out, with a reason for every drop. Arithmetic on tables, no model."""
+"""The strategy role: columns in, keep or drop out, with a reason for every drop. Arithmetic on tables, no model.
 
-from collections.abc import Iterator, Mapping
+A verdict comes in two steps. `fit` looks at the pool as a whole, a chunk at a time, and returns a judge: it finds the
+threshold that keeps 30 %, say. The judge then rules on rows by themselves, so a pool of any size is judged in chunks.
+A strategy whose rule needs no look at the pool writes `judge` alone.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from winnow.component import Component
 from winnow.errors import unknown
 
-__all__ = ["Columns", "Strategy", "Verdict"]
+__all__ = ["Columns", "Judge", "Pool", "Strategy", "Verdict"]
+
+
+class Pool(Protocol):
+    """All samples of a pool, readable a chunk at a time, as often as need be."""
+
+    @property
+    def num_samples(self) -> int:
+        """Number of rows, n."""
+        ...
+
+    def chunks(self, names: Iterable[str]) -> Iterator["Columns"]:
+        """Yield the named columns and the uids of some rows at a time, always in the same order."""
+        ...
 
 
 class Columns(Mapping[str, NDArray[Any]]):
-    """Named columns of a pool, row-aligned: "meta.text", "clip.similarity", ... as NumPy arrays of n values."""
+    """Named columns of some rows, row-aligned: "meta.text", "clip.similarity", ... of n values each; a `Pool` too.
 
-    def __init__(self, uids: NDArray[np.void], columns: Mapping[str, NDArray[Any]]) -> None:
+    A column is held as a NumPy or an Arrow array and handed out as either: text is cheapest as Arrow (`arrow`), numbers
+    as NumPy (`[]`), where missing numbers are NaN and other missing values None.
+    """
+
+    def __init__(self, uids: NDArray[np.void], columns: Mapping[str, Any]) -> None:
+        """Hold columns.
+
+        Args:
+            uids: (n,) dtype "u8,u8".
+            columns: name -> (n,) NumPy array, pyarrow array or chunked array.
+        """
         self.uids = uids
-        self.columns = columns
+        self.columns = dict(columns)
 
     @property
     def num_samples(self) -> int:
@@ -28,7 +57,36 @@ class Columns(Mapping[str, NDArray[Any]]):
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self.columns:
             raise unknown("column", name, self.columns)
-        return self.columns[name]
+        values = self.columns[name]
+        if isinstance(values, np.ndarray):
+            return values
+        chunked = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
+        return chunked.to_numpy()  # type: ignore[no-any-return]
+
+    def arrow(self, name: str) -> pa.Array:
+        """Return a column as an Arrow array, null where the value is missing (NaN too)."""
+        if name not in self.columns:
+            raise unknown("column", name, self.columns)
+        values = self.columns[name]
+        if isinstance(values, pa.ChunkedArray):
+            return values.combine_chunks() if values.num_chunks != 1 else values.chunk(0)
+        return pa.array(values, from_pandas=True) if isinstance(values, np.ndarray) else values
+
+    def take(self, rows: Any, names: Iterable[str] | None = None) -> "Columns":
+        """Return some rows, of some columns or of all.
+
+        Args:
+            rows: a slice, (n,) bool or (m,) integers.
+            names: the columns.
+        """
+        return Columns(self.uids[rows], {name: self[name][rows] for name in (self if names is None else names)})
+
+    def chunks(self, names: Iterable[str]) -> Iterator["Columns"]:
+        """Yield all rows at once: columns in memory are a pool of one chunk."""
+        missing = next((name for name in names if name not in self.columns), None)
+        if missing is not None:
+            raise unknown("column", missing, self.columns)
+        yield self
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns)
@@ -43,26 +101,43 @@ class Verdict:
 
     count: NDArray[np.uint16]
     """(n,) how often the sample goes into the subset: 0 drops it, more than 1 oversamples it."""
-    reason: NDArray[np.object_]
-    """(n,) str: why it was dropped, "" for a kept sample. Few distinct values: they are counted in the report."""
+    code: NDArray[np.uint16]
+    """(n,) index into `reasons`: 0 for a kept sample, otherwise why it was dropped."""
+    reasons: tuple[str, ...]
+    """Distinct reasons in words, few of them; the first is "", the reason of a kept sample."""
 
     @property
     def keep(self) -> NDArray[np.bool_]:
         """(n,) whether the sample is kept."""
         return self.count > 0
 
+    @property
+    def reason(self) -> NDArray[np.object_]:
+        """(n,) str: why it was dropped, "" for a kept sample."""
+        return np.array(self.reasons, dtype=object)[self.code]
+
     @classmethod
-    def of_rules(cls, num_samples: int, rules: Mapping[str, NDArray[np.bool_]]) -> "Verdict":
-        """Keep what passes every rule; the reason of a drop is the first rule it fails.
+    def of_rules(cls, num_samples: int, rules: Mapping[str, Any]) -> "Verdict":
+        """Keep what passes every rule, once; the reason of a drop is the first rule it fails.
 
         Args:
             num_samples: n.
             rules: reason in words -> (n,) bool, True where the sample passes.
         """
-        reason = np.full(num_samples, "", dtype=object)
-        for words, passes in rules.items():
-            reason[(reason == "") & ~np.asarray(passes, dtype=bool)] = words
-        return cls((reason == "").astype(np.uint16), reason)
+        code = np.zeros(num_samples, dtype=np.uint16)
+        for number, passes in enumerate(rules.values(), start=1):
+            code[(code == 0) & ~np.asarray(passes, dtype=bool)] = number
+        return cls((code == 0).astype(np.uint16), code, ("", *rules))
+
+    @classmethod
+    def of_counts(cls, count: NDArray[Any], words: str) -> "Verdict":
+        """Keep each sample `count` times; what is kept 0 times is dropped for the reason `words`."""
+        count = np.asarray(count).astype(np.uint16)
+        return cls(count, (count == 0).astype(np.uint16), ("", words))
+
+
+Judge = Callable[[Columns], Verdict]
+"""Rules on rows by themselves: the verdict on a row does not depend on the rows that it is asked about with."""
 
 
 class Strategy(Component):
@@ -72,6 +147,14 @@ class Strategy(Component):
         """Return the columns it reads: "meta.<column of the shard table>" or "<scorer>.<column>"."""
         return ()
 
-    def select(self, columns: Columns) -> Verdict:
-        """Judge every sample. The verdict on a pool does not depend on the order of its rows."""
+    def judge(self, columns: Columns) -> Verdict:
+        """Rule on each row by itself. A strategy writes this, or `fit` where a rule depends on the whole pool."""
         raise NotImplementedError
+
+    def fit(self, pool: Pool) -> Judge:
+        """Look at the whole pool and return the judge of its rows; neither depends on the order of rows or chunks."""
+        return self.judge
+
+    def select(self, columns: Columns) -> Verdict:
+        """Judge columns in memory as a pool of their own."""
+        return self.fit(columns)(columns)

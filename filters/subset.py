@@ -22,6 +22,7 @@ __all__ = [
     "hash_uids",
     "intersect",
     "minus",
+    "precedes",
     "read_subset",
     "sample",
     "subset_of",
@@ -165,6 +166,18 @@ def draw(uids: NDArray[np.void], size: int, seed: int = 0) -> NDArray[np.bool_]:
         ties = np.flatnonzero(hashes == cut)
         drawn[ties[argsort_uids(uids[ties])[: size - int(drawn.sum())]]] = True
     return drawn
+
+
+def precedes(hashes: NDArray[np.uint64], uids: NDArray[np.void], last: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """Mark the (n,) rows whose (hash, upper word, lower word) is at most `last`, all of them one after the other."""
+    if last[0] < 0:
+        return np.zeros(len(hashes), dtype=bool)
+    cut, high, low = (np.uint64(word) for word in last)
+    keep: NDArray[np.bool_] = hashes < cut
+    ties = np.flatnonzero(hashes == cut)
+    f0, f1 = uids["f0"][ties], uids["f1"][ties]
+    keep[ties] = (f0 < high) | ((f0 == high) & (f1 <= low))
+    return keep
 
 
 def hash_uids(uids: NDArray[np.void], seed: int = 0) -> NDArray[np.uint64]:

@@ -6,9 +6,9 @@ from typing import Self
 import numpy as np
 from pydantic import Field
 
-from filters.compose import Part, needs_of
+from filters.compose import Part, both, needs_of
 from filters.strategies.no_filter import NoFilter
-from filters.strategy import Columns, Strategy, Verdict
+from filters.strategy import Judge, Pool, Strategy, Verdict
 
 __all__ = ["AllOf"]
 
@@ -32,9 +32,11 @@ class AllOf(Strategy):
         """Read what the parts read."""
         return needs_of(self.of)
 
-    def select(self, columns: Columns) -> Verdict:
-        """Combine the parts' verdicts."""
-        verdicts = [part.select(columns) for part in self.of]
-        count = reduce(np.minimum, (verdict.count for verdict in verdicts))
-        reason = reduce(lambda first, then: np.where(first == "", then, first), (v.reason for v in verdicts))
-        return Verdict(count, reason)
+    def fit(self, pool: Pool) -> Judge:
+        """Fit the parts; the judge combines their verdicts."""
+        judges = [part.fit(pool) for part in self.of]
+
+        def combine(first: Verdict, then: Verdict) -> Verdict:
+            return both(first, then, np.minimum(first.count, then.count))
+
+        return lambda columns: reduce(combine, (judge(columns) for judge in judges))

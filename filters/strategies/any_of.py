@@ -8,7 +8,7 @@ from pydantic import Field
 
 from filters.compose import Part, needs_of
 from filters.strategies.no_filter import NoFilter
-from filters.strategy import Columns, Strategy, Verdict
+from filters.strategy import Judge, Pool, Strategy, Verdict
 
 __all__ = ["AnyOf"]
 
@@ -31,9 +31,18 @@ class AnyOf(Strategy):
         """Read what the parts read."""
         return needs_of(self.of)
 
-    def select(self, columns: Columns) -> Verdict:
-        """Combine the parts' verdicts."""
-        verdicts = [part.select(columns) for part in self.of]
-        count = reduce(np.maximum, (verdict.count for verdict in verdicts))
-        joined = reduce(lambda first, then: first + "; " + then, (verdict.reason for verdict in verdicts))
-        return Verdict(count, np.where(count > 0, "", joined).astype(object))
+    def fit(self, pool: Pool) -> Judge:
+        """Fit the parts; the judge combines their verdicts."""
+        judges = [part.fit(pool) for part in self.of]
+        return lambda columns: reduce(_either, (judge(columns) for judge in judges))
+
+
+def _either(first: Verdict, then: Verdict) -> Verdict:
+    """Unite two verdicts; a drop has the reasons of both."""
+    count = np.maximum(first.count, then.count)
+    width = len(then.reasons)
+    pairs, code = np.unique(np.where(count > 0, 0, first.code * np.int64(width) + then.code), return_inverse=True)
+    reasons = [f"{first.reasons[pair // width]}; {then.reasons[pair % width]}" if pair else "" for pair in pairs]
+    if "" in reasons:
+        return Verdict(count, code.astype(np.uint16), tuple(reasons))
+    return Verdict(count, (code + 1).astype(np.uint16), ("", *reasons))

@@ -40,7 +40,7 @@ class Basic(Strategy):
         """Read language, caption and original size."""
         return (self.language_column, "meta.text", "meta.original_width", "meta.original_height")
 
-    def select(self, columns: Columns) -> Verdict:
+    def judge(self, columns: Columns) -> Verdict:
         """Apply the rules in DataComp's order."""
         texts = [text if isinstance(text, str) else "" for text in columns["meta.text"]]
         words = np.fromiter((len(text.split()) for text in texts), dtype=np.int64, count=len(texts))

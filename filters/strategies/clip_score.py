@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from filters.ranking import datacomp_threshold, highest, nth_highest, num_of, scores_of
-from filters.strategy import Columns, Strategy, Verdict
+from filters.ranking import datacomp_threshold, num_of, scores_of, top, whole
+from filters.strategy import Columns, Judge, Pool, Strategy, Verdict
 
 __all__ = ["ClipScore"]
 
@@ -46,22 +46,35 @@ class ClipScore(Strategy):
         """Read the score."""
         return (self.score,)
 
-    def select(self, columns: Columns) -> Verdict:
-        """Find the cut, then judge."""
-        scores = scores_of(columns[self.score])
-        rules = {f"{self.score} missing": ~np.isnan(scores)}
+    def fit(self, pool: Pool) -> Judge:
+        """Find the cut."""
         if self.threshold is not None:
-            rules[f"{self.score} below {self.threshold:g}"] = scores >= self.threshold
-            return Verdict.of_rules(len(scores), rules)
+            return self._above(self.threshold, f"{self.score} below {self.threshold:g}")
         fraction = self.fraction or 0.0  # the validators leave exactly one of the two unset
-        top = f"(top {100 * fraction:g}%"
+        top_share = f"(top {100 * fraction:g}%"
         if self.compat:
-            cut = datacomp_threshold(scores, fraction)
-            rules[f"{self.score} below {cut:.4g} {top}, DataComp's rule)"] = scores >= cut
+            limit = datacomp_threshold(whole(pool, self.score), fraction)
+            return self._above(limit, f"{self.score} below {limit:.4g} {top_share}, DataComp's rule)")
+        cut = top(pool, self.score, num_of(fraction, pool.num_samples))
+
+        def judge(columns: Columns) -> Verdict:
+            scores = scores_of(columns[self.score])
+            keep = cut.keeps(scores, columns.uids)
+            rules = {
+                f"{self.score} missing": ~np.isnan(scores),
+                f"{self.score} below {cut.score:.4g} {top_share})": keep | (scores == cut.score),
+                f"{self.score} ties with the cut {cut.score:.4g} {top_share})": keep,
+            }
             return Verdict.of_rules(len(scores), rules)
-        num_kept = num_of(fraction, len(scores))
-        cut = nth_highest(scores, num_kept)
-        keep = highest(scores, num_kept, columns.uids)
-        rules[f"{self.score} below {cut:.4g} {top})"] = keep | (scores == cut)
-        rules[f"{self.score} ties with the cut {cut:.4g} {top})"] = keep
-        return Verdict.of_rules(len(scores), rules)
+
+        return judge
+
+    def _above(self, limit: float, words: str) -> Judge:
+        """Return the judge that keeps scores >= limit."""
+
+        def judge(columns: Columns) -> Verdict:
+            scores = scores_of(columns[self.score])
+            rules = {f"{self.score} missing": ~np.isnan(scores), words: scores >= limit}
+            return Verdict.of_rules(len(scores), rules)
+
+        return judge

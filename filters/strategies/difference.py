@@ -2,11 +2,9 @@
 
 from typing import Self
 
-import numpy as np
-
-from filters.compose import Part, describe, needs_of
+from filters.compose import Part, both, describe, needs_of
 from filters.strategies.no_filter import NoFilter
-from filters.strategy import Columns, Strategy, Verdict
+from filters.strategy import Columns, Judge, Pool, Strategy, Verdict
 
 __all__ = ["Difference"]
 
@@ -28,8 +26,13 @@ class Difference(Strategy):
         """Read what both read."""
         return needs_of((self.of, self.minus))
 
-    def select(self, columns: Columns) -> Verdict:
-        """Combine the two verdicts."""
-        verdict, away = self.of.select(columns), self.minus.select(columns).keep
-        taken = np.where(verdict.keep & away, f"kept by {describe(self.minus)['use']}", verdict.reason)
-        return Verdict(np.where(away, 0, verdict.count).astype(np.uint16), taken.astype(object))
+    def fit(self, pool: Pool) -> Judge:
+        """Fit both; the judge combines their verdicts."""
+        of, minus = self.of.fit(pool), self.minus.fit(pool)
+        words = f"kept by {describe(self.minus)['use']}"
+
+        def judge(columns: Columns) -> Verdict:
+            first = of(columns)
+            return both(first, Verdict.of_rules(columns.num_samples, {words: ~minus(columns).keep}), first.count)
+
+        return judge

@@ -2,11 +2,9 @@
 
 from typing import Self
 
-import numpy as np
-
 from filters.compose import Part, describe
 from filters.strategies.no_filter import NoFilter
-from filters.strategy import Columns, Strategy, Verdict
+from filters.strategy import Judge, Pool, Strategy, Verdict
 
 __all__ = ["Invert"]
 
@@ -26,7 +24,7 @@ class Invert(Strategy):
         """Read what the inverted strategy reads."""
         return self.of.needs()
 
-    def select(self, columns: Columns) -> Verdict:
-        """Turn the verdict round."""
-        kept = self.of.select(columns).keep
-        return Verdict.of_rules(len(kept), {f"kept by {describe(self.of)['use']}": np.logical_not(kept)})
+    def fit(self, pool: Pool) -> Judge:
+        """Fit the strategy; the judge turns its verdict round."""
+        of, words = self.of.fit(pool), f"kept by {describe(self.of)['use']}"
+        return lambda columns: Verdict.of_rules(columns.num_samples, {words: ~of(columns).keep})

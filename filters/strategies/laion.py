@@ -27,7 +27,7 @@ class Laion(Strategy):
         """Read language and score."""
         return (self.language_column, self.score)
 
-    def select(self, columns: Columns) -> Verdict:
+    def judge(self, columns: Columns) -> Verdict:
         """Apply both rules."""
         scores = scores_of(columns[self.score])
         return Verdict.of_rules(

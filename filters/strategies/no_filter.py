@@ -11,6 +11,6 @@ __all__ = ["NoFilter"]
 class NoFilter(Strategy):
     """Keep every sample once."""
 
-    def select(self, columns: Columns) -> Verdict:
+    def judge(self, columns: Columns) -> Verdict:
         """Keep all."""
         return Verdict.of_rules(columns.num_samples, {})

@@ -5,12 +5,14 @@ Source: Gadre et al. 2023, DataComp (arXiv 2304.14108), "random subset"; the pap
 
 from typing import Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from filters.compose import Part
-from filters.ranking import num_of
-from filters.strategy import Columns, Strategy, Verdict
-from filters.subset import draw
+from filters.ranking import Kept, lowest_hashes, num_of
+from filters.strategy import Columns, Judge, Pool, Strategy, Verdict
+from filters.subset import hash_uids, precedes
+from winnow.uid import UID
 
 __all__ = ["RandomSubset"]
 
@@ -43,10 +45,18 @@ class RandomSubset(Strategy):
         """Read what the strategy reads whose size it takes."""
         return self.same_size_as.needs() if self.same_size_as else ()
 
-    def select(self, columns: Columns) -> Verdict:
-        """Draw as many as asked for."""
+    def fit(self, pool: Pool) -> Judge:
+        """Find the last hash to draw."""
         if self.same_size_as is not None:
-            num_kept = int(self.same_size_as.select(columns).keep.sum())
+            needs = self.same_size_as.needs()
+            num_kept = Kept(pool, self.same_size_as.fit(pool), needs).num_samples
         else:
-            num_kept = num_of(self.fraction or 0.0, columns.num_samples)
-        return Verdict.of_rules(columns.num_samples, {"not drawn": draw(columns.uids, num_kept, self.seed)})
+            num_kept = num_of(self.fraction or 0.0, pool.num_samples)
+        uids = [columns.uids for columns in pool.chunks([])]
+        last = lowest_hashes(np.concatenate([np.zeros(0, UID), *uids]), num_kept, self.seed)
+
+        def judge(columns: Columns) -> Verdict:
+            drawn = precedes(hash_uids(columns.uids, self.seed), columns.uids, last)
+            return Verdict.of_rules(columns.num_samples, {"not drawn": drawn})
+
+        return judge

@@ -21,7 +21,7 @@ class TextArea(Strategy):
         """Read the share of text."""
         return (self.area,)
 
-    def select(self, columns: Columns) -> Verdict:
+    def judge(self, columns: Columns) -> Verdict:
         """Compare with the limit."""
         area = scores_of(columns[self.area])
         return Verdict.of_rules(

@@ -32,7 +32,7 @@ class TextMatch(Strategy):
         """Read caption and recognised text."""
         return ("meta.text", self.text)
 
-    def select(self, columns: Columns) -> Verdict:
+    def judge(self, columns: Columns) -> Verdict:
         """Compare the two texts of every pair that has recognised text."""
         recognised = columns[self.text]
         present = np.array([isinstance(text, str) for text in recognised], dtype=bool)

@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from filters.ranking import nth_highest, num_of, scores_of
-from filters.strategy import Columns, Strategy, Verdict
+from filters.ranking import nth_highest, num_of, scores_of, whole
+from filters.strategy import Columns, Judge, Pool, Strategy, Verdict
 
 __all__ = ["TMARS"]
 
@@ -48,13 +48,17 @@ class TMARS(Strategy):
         """Read the masked score, and the unmasked one where the threshold comes from it."""
         return (self.score,) if self.fraction is None else (self.score, self.unmasked)
 
-    def select(self, columns: Columns) -> Verdict:
-        """Find the threshold, then judge the masked score."""
-        masked = scores_of(columns[self.score])
+    def fit(self, pool: Pool) -> Judge:
+        """Find the threshold; the judge compares the masked score with it."""
         if self.threshold is not None:
             cut, words = self.threshold, f"{self.score} below {self.threshold:g}"
         else:
             fraction = self.fraction or 0.0  # the validators leave exactly one of the two unset
-            cut = nth_highest(scores_of(columns[self.unmasked]), num_of(fraction, len(masked)))
+            cut = nth_highest(whole(pool, self.unmasked), num_of(fraction, pool.num_samples))
             words = f"{self.score} below {cut:.4g} (top {100 * fraction:g}% of {self.unmasked})"
-        return Verdict.of_rules(len(masked), {f"{self.score} missing": ~np.isnan(masked), words: masked >= cut})
+
+        def judge(columns: Columns) -> Verdict:
+            masked = scores_of(columns[self.score])
+            return Verdict.of_rules(len(masked), {f"{self.score} missing": ~np.isnan(masked), words: masked >= cut})
+
+        return judge

@@ -5,10 +5,10 @@ from typing import Self
 import numpy as np
 from pydantic import Field
 
-from filters.compose import Part
-from filters.ranking import highest, nth_highest, num_of, scores_of
+from filters.compose import Part, both
+from filters.ranking import Kept, num_of, scores_of, top
 from filters.strategies.no_filter import NoFilter
-from filters.strategy import Columns, Strategy, Verdict
+from filters.strategy import Columns, Judge, Pool, Strategy, Verdict
 
 __all__ = ["TopFraction"]
 
@@ -35,23 +35,22 @@ class TopFraction(Strategy):
         """Read the score and what the first strategy reads."""
         return tuple(dict.fromkeys((*self.of.needs(), self.score)))
 
-    def select(self, columns: Columns) -> Verdict:
-        """Rank what the first strategy leaves."""
-        first = self.of.select(columns)
-        rows = np.flatnonzero(first.keep)
-        scores = scores_of(columns[self.score])[rows]
-        num_kept = num_of(self.fraction, len(rows))
-        keep = highest(scores, num_kept, columns.uids[rows])
-        cut, top = nth_highest(scores, num_kept), f"(top {100 * self.fraction:g}% of {len(rows)})"
-        second = Verdict.of_rules(
-            len(rows),
-            {
+    def fit(self, pool: Pool) -> Judge:
+        """Fit the first strategy, then find the cut among what it leaves."""
+        first = self.of.fit(pool)
+        left = Kept(pool, first, self.of.needs())
+        cut = top(left, self.score, num_of(self.fraction, left.num_samples))
+        words = f"(top {100 * self.fraction:g}% of {left.num_samples})"
+
+        def judge(columns: Columns) -> Verdict:
+            before = first(columns)
+            scores = scores_of(columns[self.score])
+            keep = cut.keeps(scores, columns.uids)
+            rules = {
                 f"{self.score} missing": ~np.isnan(scores),
-                f"{self.score} below {cut:.4g} {top}": keep | (scores == cut),
-                f"{self.score} ties with the cut {cut:.4g} {top}": keep,
-            },
-        )
-        count, reason = first.count.copy(), first.reason.copy()
-        count[rows[~keep]] = 0
-        reason[rows] = second.reason
-        return Verdict(count, reason)
+                f"{self.score} below {cut.score:.4g} {words}": keep | (scores == cut.score),
+                f"{self.score} ties with the cut {cut.score:.4g} {words}": keep,
+            }
+            return both(before, Verdict.of_rules(len(scores), rules), before.count)
+
+        return judge

@@ -96,7 +96,7 @@ class Select(Stage):
         table = {
             "uid": to_hex(columns.uids),
             "count": verdict.count,
-            "reason": pa.array(verdict.reason, pa.string()).dictionary_encode(),
+            "reason": pa.DictionaryArray.from_arrays(verdict.code.astype(np.int32), list(verdict.reasons)),
             "shard": shard_of,
         }
         pq.write_table(pa.table(table), attempt / "subset.parquet", compression="zstd")
@@ -114,11 +114,11 @@ def _judge(strategy: Strategy, columns: Columns) -> Verdict:
     again[order[1:]] = columns.uids[order[1:]] == columns.uids[order[:-1]]
     rows = np.flatnonzero(~again)
     verdict = strategy.select(Columns(columns.uids[rows], {name: columns[name][rows] for name in columns}))
-    assert ((verdict.reason == "") == verdict.keep).all(), f"{strategy!r}: a drop without a reason, or the reverse"
+    assert ((verdict.code == 0) == verdict.keep).all(), f"{strategy!r}: a drop without a reason, or the reverse"
     count = np.zeros(columns.num_samples, dtype=np.uint16)
-    reason = np.full(columns.num_samples, "duplicate uid", dtype=object)
-    count[rows], reason[rows] = verdict.count, verdict.reason
-    return Verdict(count, reason)
+    code = np.full(columns.num_samples, len(verdict.reasons), dtype=np.uint16)
+    count[rows], code[rows] = verdict.count, verdict.code
+    return Verdict(count, code, (*verdict.reasons, "duplicate uid"))
 
 
 def _read(pool: Store, shards: Sequence[PoolShard], needs: Iterable[str]) -> tuple[Columns, list[int]]:

@@ -24,10 +24,10 @@ from winnow.uid import UID
 class Twice(Strategy):
     """Keep samples 0, 1, 2 of every five, as often as that."""
 
-    def select(self, columns: Columns) -> Verdict:
+    def judge(self, columns: Columns) -> Verdict:
         count = (columns.uids["f1"] % 5).astype(np.uint16)
         count[count > 2] = 0
-        return Verdict(count, np.where(count > 0, "", "not twice").astype(object))
+        return Verdict.of_counts(count, "not twice")
 
 
 @pytest.fixture

@@ -86,6 +86,10 @@ class Watched(Columns):
         self.read.add(name)
         return super().__getitem__(name)
 
+    def arrow(self, name: str) -> Any:
+        self.read.add(name)
+        return super().arrow(name)
+
 
 @pytest.fixture
 def watched(awkward: Columns) -> Watched:

@@ -26,9 +26,9 @@ from winnow.storage import Store
 class Repeat(Strategy):
     """Keep every sample as often as the last two bits of its uid say."""
 
-    def select(self, columns: Columns) -> Verdict:
+    def judge(self, columns: Columns) -> Verdict:
         count = (columns.uids["f1"] % np.uint64(4)).astype(np.uint16)
-        return Verdict(count, np.where(count > 0, "", "zero").astype(object))
+        return Verdict.of_counts(count, "zero")
 
 
 def select(root: Path, **strategies: dict[str, Any]) -> Select:
