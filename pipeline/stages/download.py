@@ -38,7 +38,7 @@ class Download(Stage):
     name: ClassVar[str] = "download"
     home: ClassVar[str] = "pool"
 
-    source: dict[str, Any] = Field(default_factory=lambda: {"use": "openmoji"})
+    source: dict[str, Any] = Field(default_factory=lambda: {"use": "webnoise"})
     """The source whose web the URLs point to; for real URLs it only has to be one that serves nothing."""
     image_size: int = Field(default=256, ge=1)
     resize_mode: Literal["no", "border", "keep_ratio", "keep_ratio_largest", "center_crop"] = "keep_ratio_largest"

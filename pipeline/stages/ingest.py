@@ -41,7 +41,7 @@ class Ingest(Stage):
     name: ClassVar[str] = "ingest"
     home: ClassVar[str] = "pool"
 
-    source: dict[str, Any] = Field(default_factory=lambda: {"use": "openmoji"})
+    source: dict[str, Any] = Field(default_factory=lambda: {"use": "webnoise"})
     """The source: `use` names a file of pipeline/sources/, the rest are its fields."""
     rows_per_file: int = Field(default=1000, ge=1, le=10_000_000)
     """Rows of a metadata file, hence samples of a shard; 10000 suits large pools."""

@@ -88,7 +88,7 @@ class Report(Stage):
             good=self.good,
             config=self._config_text,
             versions=self._versions(),
-            attribution=OPENMOJI if self.source.get("use") == "openmoji" else "",
+            attribution=OPENMOJI if self.source.get("use") == "webnoise" else "",
             notes=facts.notes,
         )
         data.stages = pool_part.stages(pool, facts)

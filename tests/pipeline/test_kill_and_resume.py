@@ -16,7 +16,7 @@ CONFIG = """
 pool: pool
 run_dir: run
 seed: 3
-source: {{use: openmoji, num_samples: 45, num_trusted: 32, num_heldout: 9}}
+source: {{use: webnoise, num_samples: 45, num_trusted: 32, num_heldout: 9}}
 executor: {{use: process, workers: 2}}
 ingest: {{rows_per_file: 15}}
 download: {{image_size: 128, timeout: 2, stall_timeout: 1, retries: 1}}

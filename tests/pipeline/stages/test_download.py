@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.demo.faults import fault_of
+from pipeline.webnoise.faults import fault_of
 from pipeline.perform import perform
 from pipeline.stages.download import Download
 from pipeline.stages.ingest import Ingest
@@ -44,7 +44,7 @@ def run(stage):
 
 # The demo's web, with all that goes wrong there.
 
-SOURCE = {"use": "openmoji", "num_samples": 140, "num_trusted": 1, "num_heldout": 1}
+SOURCE = {"use": "webnoise", "num_samples": 140, "num_trusted": 1, "num_heldout": 1}
 EXPECTED = {
     "missing": ("failed_to_download", "http 404"),
     "stalled": ("failed_to_download", "timeout: stalled body"),

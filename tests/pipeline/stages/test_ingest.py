@@ -86,12 +86,12 @@ def test_no_usable_row_is_an_error_of_the_user(tmp_path):
 
 
 def test_an_unknown_source_is_named_with_the_known_ones(tmp_path):
-    with pytest.raises(ValueError, match=r"'file'.*files.*openmoji"):
+    with pytest.raises(ValueError, match=r"'file'.*files.*webnoise"):
         Ingest(pool=str(tmp_path), run_dir=str(tmp_path), source={"use": "file"})
 
 
 def test_demo_extras_become_products_of_their_own(tmp_path):
-    source = {"use": "openmoji", "num_samples": 6, "num_trusted": 3, "num_heldout": 9}
+    source = {"use": "webnoise", "num_samples": 6, "num_trusted": 3, "num_heldout": 9}
     stage = Ingest(pool=str(tmp_path), run_dir=str(tmp_path), source=source)
     metadata, *extras = stage.plan()
     assert [list(unit.products) for unit in extras] == [["ingest/truth"], ["ingest/trusted"], ["ingest/heldout"]]

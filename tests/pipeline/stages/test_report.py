@@ -248,7 +248,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     correct = build_results(run)
     config = {"title": "Test <pool>", "score": {"scorers": {"masked_clip": {"fill": "constant", "constant": 0}}}}
     run.write("config.yaml", yaml.safe_dump(config).encode())
-    html, files = report(pool, run, folder / "out", source={"use": "openmoji"})
+    html, files = report(pool, run, folder / "out", source={"use": "webnoise"})
     return {
         "pool": pool,
         "run": run,
@@ -336,7 +336,7 @@ def test_results_file_is_the_sum_of_the_models(world: dict[str, Any]) -> None:
 
 
 def test_same_files_same_bytes(world: dict[str, Any]) -> None:
-    again, _ = report(world["pool"], world["run"], world["folder"] / "again", source={"use": "openmoji"})
+    again, _ = report(world["pool"], world["run"], world["folder"] / "again", source={"use": "webnoise"})
     assert again == world["html"]
 
 

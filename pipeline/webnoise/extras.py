@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.demo.captions import clean_captions
-from pipeline.demo.draw import COLORS, Scene, draw, encode
-from pipeline.demo.groups import GROUPS
-from pipeline.demo.world import HELDOUT, TRUSTED, World
+from pipeline.webnoise.captions import clean_captions
+from pipeline.webnoise.draw import COLORS, Scene, draw, encode
+from pipeline.webnoise.groups import GROUPS
+from pipeline.webnoise.world import HELDOUT, TRUSTED, World
 from winnow.component import digest
 from winnow.shards import ShardWriter
 

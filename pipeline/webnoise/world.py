@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 from pydantic import Field, model_validator
 
-from pipeline.demo.captions import caption, junk_caption
-from pipeline.demo.draw import COLORS, Scene
-from pipeline.demo.groups import GROUPS
-from pipeline.demo.pictures import LANGUAGES, Picture, is_heldout, load_pictures
+from pipeline.webnoise.captions import caption, junk_caption
+from pipeline.webnoise.draw import COLORS, Scene
+from pipeline.webnoise.groups import GROUPS
+from pipeline.webnoise.pictures import LANGUAGES, Picture, is_heldout, load_pictures
 from winnow.component import Component, digest
 
 __all__ = ["CATEGORIES", "Sample", "World"]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipeline.demo.captions import clean_captions
-from pipeline.demo.draw import draw, encode
-from pipeline.demo.groups import GROUPS
-from pipeline.demo.pictures import is_heldout, load_pictures
-from pipeline.demo.world import CATEGORIES, World
+from pipeline.webnoise.captions import clean_captions
+from pipeline.webnoise.draw import draw, encode
+from pipeline.webnoise.groups import GROUPS
+from pipeline.webnoise.pictures import is_heldout, load_pictures
+from pipeline.webnoise.world import CATEGORIES, World
 from winnow.images import decode_image
 
 SAMPLES = [World().sample(index) for index in range(1500)]

@@ -1,6 +1,6 @@
 """The demo's web: a real HTTP server on 127.0.0.1 that draws pictures on request and misbehaves as the web does.
 
-It runs as a process of its own (`python -m pipeline.demo.server '{"seed": 0}'`), prints its port, and ends when its
+It runs as a process of its own (`python -m pipeline.webnoise.server '{"seed": 0}'`), prints its port, and ends when its
 standard input does: whichever way the parent goes, SIGKILL included, the kernel closes that pipe.
 """
 
@@ -18,9 +18,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from pipeline.demo.draw import draw, encode
-from pipeline.demo.faults import fault_of
-from pipeline.demo.world import World
+from pipeline.webnoise.draw import draw, encode
+from pipeline.webnoise.faults import fault_of
+from pipeline.webnoise.world import World
 
 __all__ = ["serve_world"]
 
@@ -35,7 +35,7 @@ def serve_world(world: World) -> Iterator[str]:
     root = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.demo.server", world.model_dump_json()],
+        [sys.executable, "-m", "pipeline.webnoise.server", world.model_dump_json()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": paths},

@@ -13,18 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from pipeline.demo.extras import write_heldout, write_trusted
-from pipeline.demo.faults import fault_of
-from pipeline.demo.server import serve_world
-from pipeline.demo.world import World
+from pipeline.webnoise.extras import write_heldout, write_trusted
+from pipeline.webnoise.faults import fault_of
+from pipeline.webnoise.server import serve_world
+from pipeline.webnoise.world import World
 from pipeline.source import Source
 from winnow.component import digest
 from winnow.uid import make_uid
 
-__all__ = ["OpenMoji"]
+__all__ = ["WebNoise"]
 
 
-class OpenMoji(World, Source):
+class WebNoise(World, Source):
     """Draw a pool of any size; sample i is the same whatever the size."""
 
     provides: ClassVar[tuple[str, ...]] = ("truth", "trusted", "heldout")
@@ -37,7 +37,7 @@ class OpenMoji(World, Source):
     """Pictures in each of the two evaluation sets."""
 
     @classmethod
-    def tiny(cls) -> "OpenMoji":
+    def tiny(cls) -> "WebNoise":
         """Return a pool of a dozen samples."""
         return cls(num_samples=12, num_trusted=4, num_heldout=9)
 

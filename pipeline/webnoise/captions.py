@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.demo.pictures import Picture
+from pipeline.webnoise.pictures import Picture
 
 __all__ = ["caption", "clean_captions", "junk_caption"]
 

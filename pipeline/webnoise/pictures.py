@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pipeline.demo.groups import group_of
+from pipeline.webnoise.groups import group_of
 from winnow.errors import require
 
 __all__ = ["Picture", "is_heldout", "load_pictures"]

@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.demo.pictures import Picture
+from pipeline.webnoise.pictures import Picture
 from winnow.errors import require
 
 __all__ = ["COLORS", "Scene", "draw", "encode"]

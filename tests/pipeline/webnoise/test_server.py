@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from pipeline.demo.draw import draw, encode
-from pipeline.demo.faults import FAULTS, fault_of
-from pipeline.demo.server import serve_world
-from pipeline.demo.world import World
+from pipeline.webnoise.draw import draw, encode
+from pipeline.webnoise.faults import FAULTS, fault_of
+from pipeline.webnoise.server import serve_world
+from pipeline.webnoise.world import World
 
 WORLD = World()
 
@@ -90,7 +90,7 @@ def test_faults_come_in_their_shares():
 
 def test_the_server_ends_when_its_parent_is_killed(tmp_path):
     code = (
-        "from pipeline.demo.server import serve_world\nfrom pipeline.demo.world import World\nimport time\n"
+        "from pipeline.webnoise.server import serve_world\nfrom pipeline.webnoise.world import World\nimport time\n"
         "with serve_world(World()) as address:\n    print(address, flush=True)\n    time.sleep(60)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=os.getcwd())
