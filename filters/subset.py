@@ -27,6 +27,7 @@ __all__ = [
     "sample",
     "subset_of",
     "union",
+    "unique",
     "write_subset",
 ]
 
@@ -144,7 +145,7 @@ def sample(subset: NDArray[np.void], size: int, seed: int = 0) -> NDArray[np.voi
     Raises:
         UserError: there are fewer distinct uids.
     """
-    distinct = _distinct(subset)
+    distinct = unique(subset)
     if not 0 <= size <= len(distinct):
         raise UserError(f"cannot draw {size} of {len(distinct)} distinct uids without repeating any")
     return distinct[draw(distinct, size, seed)]
@@ -199,14 +200,14 @@ def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _merge(subsets: Sequence[NDArray[np.void]], combine: np.ufunc) -> NDArray[np.void]:
     """Combine the counts of every uid that is anywhere."""
-    distinct = _distinct(subset_of(np.concatenate(subsets)))
+    distinct = unique(subset_of(np.concatenate(subsets)))
     total = counts(subsets[0], distinct)
     for other in subsets[1:]:
         total = combine(total, counts(other, distinct))
     return np.repeat(distinct, total)
 
 
-def _distinct(subset: NDArray[np.void]) -> NDArray[np.void]:
+def unique(subset: NDArray[np.void]) -> NDArray[np.void]:
     """Return each uid of a sorted array once."""
     fresh = np.ones(len(subset), dtype=bool)
     fresh[1:] = subset[1:] != subset[:-1]

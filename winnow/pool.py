@@ -1,17 +1,20 @@
 """Find the shards of a pool and read their tables, whether our own download wrote them or img2dataset did."""
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from winnow.component import digest
 from winnow.errors import UserError
 from winnow.journal import Journal, Row
 from winnow.storage import Store
+from winnow.uid import identify
 
-__all__ = ["PoolShard", "pool_shards", "read_table"]
+__all__ = ["PoolShard", "pool_shards", "read_columns", "read_table", "uids_of"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,54 @@ def read_table(store: Store, shard: PoolShard) -> pa.Table:
         exif, sha256 and whatever else the pool's metadata carried ("uid").
     """
     return pq.read_table(io.BytesIO(store.read(shard.table)))
+
+
+def read_columns(
+    store: Store, shard: PoolShard, names: Iterable[str] = (), *, failed: bool = False
+) -> tuple[pa.Table, list[str]]:
+    """Return some columns of a shard's rows and the uid of each, reading nothing else.
+
+    Args:
+        store: the pool.
+        shard: one of its shards.
+        names: columns to read; `status` always comes along.
+        failed: rows that were not downloaded too; else one row per sample of the tar, in its order.
+
+    Raises:
+        UserError: the table has no such column.
+    """
+    with store.open(shard.table) as handle:
+        file = pq.ParquetFile(handle)
+        known = set(file.schema_arrow.names)
+        wanted = {*names, "status"}
+        if missing := sorted(wanted - known):
+            raise UserError(f"{shard.table!r} has no column {missing[0]!r}; it has: {', '.join(sorted(known))}")
+        # Captions are read for their uids only where the table has none of its own.
+        identity = {"uid"} & known
+        table = file.read(columns=sorted(wanted | identity))
+        if not identity or not _all_uids(table["uid"]):
+            identity = {"uid", "url", "caption"} & known
+            table = file.read(columns=sorted(wanted | identity))
+    if not failed:
+        table = table.filter(pc.fill_null(pc.equal(table["status"], "success"), False))
+    return table.select(sorted(wanted)), uids_of(table)
+
+
+def uids_of(table: pa.Table) -> list[str]:
+    """Return the uid of every row: its own where it has one, else made from url and caption, as far as it has these."""
+    if "uid" in table.column_names and _all_uids(table["uid"]):
+        return table["uid"].to_pylist()  # type: ignore[no-any-return]
+    nothing = [None] * table.num_rows
+    parts = [table[name].to_pylist() if name in table.column_names else nothing for name in ("uid", "url", "caption")]
+    return [identify(*row) for row in zip(*parts, strict=True)]
+
+
+def _all_uids(column: pa.ChunkedArray) -> bool:
+    """Tell whether every value is a uid."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return False
+    fits = pc.match_substring_regex(column, "^[0-9a-f]{32}$")
+    return column.null_count == 0 and bool(pc.all(fits, min_count=0).as_py())
 
 
 def _shard(tar: str, fingerprint: str) -> PoolShard:

@@ -4,12 +4,13 @@ Source: Gadre et al. 2023, DataComp (arXiv 2304.14108); the subset format of its
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["UID", "from_hex", "make_uid", "to_hex"]
+__all__ = ["UID", "from_hex", "identify", "make_uid", "to_hex"]
 
 UID = np.dtype("u8,u8")
 """Upper and lower 64 bits; sorted by field order this is the order of the hex strings."""
@@ -18,6 +19,19 @@ UID = np.dtype("u8,u8")
 def make_uid(url: str, text: str) -> str:
     """Return the uid of a pair that came without one: the first 32 hex characters of sha256(url, NUL, text)."""
     return hashlib.sha256(url.encode() + b"\0" + text.encode()).hexdigest()[:32]
+
+
+_HEX = re.compile("[0-9a-f]{32}")
+
+
+def identify(uid: object, url: object, text: object) -> str:
+    """Return the uid a pair came with where that is one, else the uid made from its url and caption.
+
+    A column `uid` that holds row numbers or the like gives way; absent url or caption count as "".
+    """
+    if isinstance(uid, str) and _HEX.fullmatch(uid):
+        return uid
+    return make_uid(*("" if part is None else str(part) for part in (url, text)))
 
 
 def from_hex(uids: Iterable[str]) -> NDArray[np.void]:

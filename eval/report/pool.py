@@ -20,10 +20,9 @@ from eval.statistics import wilson
 from winnow.errors import UserError
 from winnow.images import ImageError, decode_image
 from winnow.journal import Journal
-from winnow.pool import PoolShard, pool_shards, read_table
+from winnow.pool import PoolShard, pool_shards, read_table, uids_of
 from winnow.shards import Sample, index_shard
 from winnow.storage import Store
-from winnow.uid import make_uid
 
 __all__ = ["Mask", "PoolFacts", "galleries", "histograms", "jaccard", "read_pool", "stages", "strategies", "truth"]
 
@@ -221,11 +220,9 @@ def _read_shard(pool: Store, shard: PoolShard, facts: PoolFacts) -> None:
     try:
         table = read_table(pool, shard)
         status = table["status"].to_pylist()
-        captions = [text or "" for text in table["caption"].to_pylist()]
-        if "uid" in table.column_names:
-            uids = table["uid"].to_pylist()
-        else:
-            uids = [make_uid(url, text) for url, text in zip(table["url"].to_pylist(), captions, strict=True)]
+        texts = table["caption"].to_pylist() if "caption" in table.column_names else [None] * table.num_rows
+        captions = ["" if text is None else str(text) for text in texts]
+        uids = uids_of(table)
         messages = table["error_message"].to_pylist() if "error_message" in table.column_names else status
     except UNREADABLE as error:
         facts.notes.append(f"{shard.table}: {error}")

@@ -1,6 +1,5 @@
 """Bring a source's metadata into the pool: uids, one file per future shard, duplicates and rejects accounted for."""
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,7 +15,7 @@ from pipeline.source import Source
 from pipeline.stage import Product, Stage, Unit
 from winnow.component import build, digest
 from winnow.errors import UserError
-from winnow.uid import from_hex, make_uid
+from winnow.uid import from_hex, identify
 
 __all__ = ["Ingest"]
 
@@ -92,9 +91,6 @@ class Ingest(Stage):
         return Product(files=files, counts={"samples": num_samples, **cleaner.counts})
 
 
-_UID = re.compile("[0-9a-f]{32}")  # a column of that name that holds something else gives way to our own
-
-
 class _Cleaner:
     """Turn raw tables into metadata tables, one after the other, remembering every uid it has seen."""
 
@@ -108,10 +104,8 @@ class _Cleaner:
     def __call__(self, table: pa.Table) -> pa.Table:
         """Return the usable rows of a raw table under the pool's schema."""
         table = self._reject(self._conform(table))
-        uids = [
-            uid if uid and _UID.fullmatch(uid) else make_uid(url, text)
-            for uid, url, text in zip(*(table[name].to_pylist() for name in ("uid", "url", "text")), strict=True)
-        ]
+        parts = (table[name].to_pylist() for name in ("uid", "url", "text"))
+        uids = [identify(*row) for row in zip(*parts, strict=True)]
         table = table.set_column(0, "uid", pa.array(uids, pa.string()))
         new = self.seen.add(from_hex(uids))
         if not new.all():

@@ -20,9 +20,9 @@ from winnow.columns import column_path
 from winnow.component import digest
 from winnow.errors import UserError, unknown
 from winnow.journal import Row
-from winnow.pool import PoolShard, pool_shards
+from winnow.pool import PoolShard, pool_shards, read_columns
 from winnow.storage import Store
-from winnow.uid import from_hex, make_uid, to_hex
+from winnow.uid import from_hex, to_hex
 
 __all__ = ["Select"]
 
@@ -154,19 +154,7 @@ def _read(pool: Store, shards: Sequence[PoolShard], needs: Iterable[str]) -> tup
 
 def _samples(pool: Store, shard: PoolShard, meta: Iterable[str]) -> tuple[pa.Table, list[str]]:
     """Return some columns of a shard's samples (the rows that were downloaded), and their uids as texts."""
-    wanted = {ALIASES.get(name, name) for name in meta}
-    with pool.open(shard.table) as handle:
-        file = pq.ParquetFile(handle)
-        # a pool that came without uids gets them made from url and caption, as everywhere
-        identity = {"uid"} if "uid" in file.schema_arrow.names else {"url", "caption"}
-        if missing := sorted((wanted | identity) - set(file.schema_arrow.names)):
-            raise UserError(f"{shard.table!r} has no column {missing[0]!r}, which other tables of the pool have")
-        table = file.read(columns=sorted(wanted | identity | {"status"}))
-    table = table.filter(pa.array(np.equal(_values(table["status"]), "success"), pa.bool_()))
-    if "uid" in identity:
-        return table, table["uid"].to_pylist()
-    pairs = zip(table["url"].to_pylist(), table["caption"].to_pylist(), strict=True)
-    return table, [make_uid(url or "", caption or "") for url, caption in pairs]
+    return read_columns(pool, shard, (ALIASES.get(name, name) for name in meta))
 
 
 def _values(column: pa.ChunkedArray) -> NDArray[Any]:
