@@ -7,9 +7,11 @@ ratio of 3.0 pass.
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
+from filters.captions import equals, num_characters, num_words
 from filters.ranking import scores_of
 from filters.strategy import Columns, Strategy, Verdict
 
@@ -42,15 +44,17 @@ class Basic(Strategy):
 
     def judge(self, columns: Columns) -> Verdict:
         """Apply the rules in DataComp's order."""
-        texts = [text if isinstance(text, str) else "" for text in columns["meta.text"]]
-        words = np.fromiter((len(text.split()) for text in texts), dtype=np.int64, count=len(texts))
-        characters = np.fromiter((len(text) for text in texts), dtype=np.int64, count=len(texts))
+        speaks = equals(columns.arrow(self.language_column), self.language)
+        # captions in other languages need not be counted
+        texts = columns.arrow("meta.text").filter(pa.array(speaks))
+        words, characters = np.zeros((2, columns.num_samples), np.int64)
+        words[speaks], characters[speaks] = num_words(texts), num_characters(texts)
         shorter, longer = _sides(columns["meta.original_width"], columns["meta.original_height"])
         known = shorter > 0  # False for NaN
         return Verdict.of_rules(
             columns.num_samples,
             {
-                f"{self.language_column} is not {self.language}": columns[self.language_column] == self.language,
+                f"{self.language_column} is not {self.language}": speaks,
                 f"caption shorter than {self.min_words} words": words >= self.min_words,
                 f"caption shorter than {self.min_characters} characters": characters >= self.min_characters,
                 "original size unknown": known,
