@@ -1,5 +1,6 @@
 """Find an open_clip model by name or by a JSON file of its architecture."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ def create_clip(model: str, pretrained: str | None = None) -> Any:
 
     Args:
         model: an open_clip name ("ViT-B-32") or the path of a JSON architecture file.
-        pretrained: an open_clip tag ("openai"), the path of a checkpoint, or None for random weights.
+        pretrained: an open_clip tag ("openai"), the path of a checkpoint, those that a training run keeps in
+            `checkpoints/` included, or None for random weights.
 
     Raises:
         UserError: unknown model or tag, or the weights cannot be loaded.
@@ -44,4 +46,28 @@ def create_clip(model: str, pretrained: str | None = None) -> Any:
     if pretrained and pretrained not in tags and not Path(pretrained).is_file():
         known = ", ".join(tags) or "none"
         raise UserError(f"no weights {pretrained!r} for {name}: there is no such file, and its tags are: {known}")
-    return open_clip.create_model(name, pretrained=pretrained, precision="fp32", device="cpu").eval()
+    weights = _snapshot(Path(pretrained)) if pretrained and pretrained not in tags else None
+    source = pretrained if weights is None else None
+    model = open_clip.create_model(name, pretrained=source, precision="fp32", device="cpu")
+    if weights is not None:
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UserError(
+                f"the training run of {pretrained!r} has another architecture than {name}: {error}"
+            ) from error
+    return model.eval()
+
+
+def _snapshot(path: Path) -> dict[str, Any] | None:
+    """Return the model's weights in a checkpoint of a training run, None for any other file."""
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError):
+        return None  # safetensors, TorchScript: open_clip's own loader knows or says why not
+    system = state.get("system") if isinstance(state, dict) else None
+    if not isinstance(system, dict):
+        return None
+    return {name.removeprefix("model."): value for name, value in system.items() if name.startswith("model.")}

@@ -3,10 +3,7 @@
 Source: Radford et al. 2021 (arXiv 2103.00020); as a filter, Schuhmann et al. 2021, LAION-400M (arXiv 2111.02114).
 """
 
-import hashlib
 from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +11,7 @@ from pydantic import Field, PrivateAttr
 
 from filters.compute import resolve_device, resolve_precision
 from filters.scorer import Batch, Scorer
-from winnow.errors import UserError
+from filters.weights import weights_identity
 
 __all__ = ["Clip"]
 
@@ -46,7 +43,7 @@ class Clip(Scorer):
         from filters.clip_inference import PREPROCESSING
 
         return {
-            "weights": _weights_identity(self.model, self.pretrained),
+            "weights": weights_identity(self.model, self.pretrained),
             "preprocessing": PREPROCESSING,
             "precision": resolve_precision(self.precision, resolve_device(self.device)),
         }
@@ -79,47 +76,3 @@ class Clip(Scorer):
             "image_embedding": images.astype(np.float16),
             "text_embedding": texts.astype(np.float16),
         }
-
-
-def _weights_identity(model: str, pretrained: str) -> str:
-    """Return "sha256:..." of a checkpoint file (and of a JSON architecture), or "model@tag"."""
-    architecture = f"+sha256:{_sha256(Path(model))}" if model.endswith(".json") and Path(model).is_file() else ""
-    path = Path(pretrained)
-    if path.is_file():
-        return f"sha256:{_sha256(path)}{architecture}"
-    if path.suffix or len(path.parts) > 1:
-        raise UserError(
-            f"no CLIP checkpoint at {pretrained!r}: the stage `filternet` trains one (`winnow filternet CONFIG`), "
-            "or set the scorer's `pretrained` to an existing file or an open_clip tag such as 'openai'"
-        )
-    import open_clip
-
-    from winnow.openclip import model_name
-
-    name = model_name(model)
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    if pretrained not in tags:
-        raise UserError(
-            f"no weights {pretrained!r} for {name}: neither a file nor one of {', '.join(tags) or 'no tags'}"
-        )
-    # open_clip only warns, and the similarities are then wrong by a few hundredths
-    quick = bool(open_clip.get_pretrained_cfg(name, pretrained).get("quick_gelu", False))
-    if quick != bool((open_clip.get_model_config(name) or {}).get("quick_gelu", False)):
-        other = f"{name}-quickgelu" if quick else name.removesuffix("-quickgelu")
-        raise UserError(
-            f"the weights {pretrained!r} were trained with{'' if quick else 'out'} QuickGELU, unlike the architecture "
-            f"{name}; use model {other!r}"
-        )
-    return f"{name}@{pretrained}"
-
-
-def _sha256(path: Path) -> str:
-    """Return a file's hash; one reading serves all calls while the file stays as it is."""
-    state = path.stat()
-    return _sha256_of(str(path), state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=16)
-def _sha256_of(path: str, size: int, mtime_ns: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

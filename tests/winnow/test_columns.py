@@ -53,6 +53,20 @@ def test_no_rows_at_all_still_have_types(tmp_path: Path) -> None:
     assert write(tmp_path, writer, []).num_rows == 0
 
 
+def test_64_bit_hashes_and_flags_keep_every_bit(tmp_path: Path) -> None:
+    writer = ColumnWriter()
+    hashes = np.array([2**64 - 1, 2**63 + 1, 0], np.uint64)
+    writer.add([0, 2, 4], {"hash": hashes, "flag": np.array([True, False, True])})
+    writer.fail(1, "no picture")
+    table = write(tmp_path, writer)
+    assert table.schema.field("hash").type == pa.uint64()
+    assert table["hash"].to_pylist() == [2**64 - 1, None, 2**63 + 1, None, 0]
+    values = to_numpy(table["hash"])
+    assert values.dtype == np.uint64
+    assert [int(values[row]) for row in (0, 2, 4)] == [2**64 - 1, 2**63 + 1, 0]
+    assert to_numpy(table["flag"])[[0, 2, 4]].tolist() == [True, False, True]
+
+
 def test_the_same_columns_give_the_same_bytes(tmp_path: Path) -> None:
     files = []
     for split in ([[0, 1, 2, 3, 4]], [[0], [1, 2], [3, 4]]):
