@@ -1,7 +1,7 @@
 """Which uids of a pool were obtained: the manifest and fingerprint that belong beside every result.
 
-Downloads of one list differ by 6 to 30 % between people and months, so two results that name the same pool may come from
-different ones. The fingerprint names the set of uids that were obtained; the manifest, a subset file, is that set.
+Downloads of one list differ by 6 to 30 % between people and months, so two results that name the same pool may come
+from different ones. The fingerprint names the set of uids that were obtained; the manifest, a subset file, is that set.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from filters.subset import intersect, subset_of, unique
 from winnow.component import digest
 from winnow.pool import PoolShard, pool_shards, read_columns
 from winnow.storage import Store
-from winnow.uid import UID, from_hex
+from winnow.uid import UID
 
 __all__ = ["Recovery", "compare", "fingerprint", "recover", "recover_at", "state_of"]
 
@@ -124,7 +124,7 @@ def _shards(pool: Store) -> Iterator[tuple[NDArray[np.void], NDArray[np.bool_], 
         success = pc.fill_null(pc.equal(table["status"], "success"), False).to_numpy()
         pairs = zip(table["status"].to_pylist(), table["error_message"].to_pylist(), strict=True)
         kinds = Counter("success" if status == "success" else str(error or status) for status, error in pairs)
-        return from_hex(uids), success, kinds
+        return uids, success, kinds
 
     with ThreadPoolExecutor(READERS) as readers:
         yield from readers.map(read, pool_shards(pool))

@@ -15,12 +15,24 @@ __all__ = [
     "Grid",
     "Histogram",
     "Pair",
+    "PoolIdentity",
     "ReportData",
     "Result",
     "Stage",
     "StrategyRow",
     "TruthRow",
 ]
+
+
+@dataclass(frozen=True)
+class PoolIdentity:
+    """Which samples of the pool this run had."""
+
+    fingerprint: str
+    """The name of the set of uids that were obtained."""
+    obtained: int
+    asked: int
+    """Different uids, each."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +173,7 @@ class ReportData:
 
     title: str
     command: str
+    pool: PoolIdentity | None = None
     stages: list[Stage] = field(default_factory=list)
     strategies: list[StrategyRow] = field(default_factory=list)
     histograms: list[Histogram] = field(default_factory=list)

@@ -9,10 +9,12 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from eval.task import Task, TaskResult
+from pipeline.recovery import recover_at, state_of
 from pipeline.stage import Product, Stage, Unit
 from winnow.component import build, digest
 from winnow.errors import UserError
 from winnow.journal import Journal, Row
+from winnow.pool import pool_shards
 from winnow.storage import Store
 
 __all__ = ["Eval"]
@@ -54,6 +56,7 @@ class Eval(Stage):
             raise UserError("no trained model in the journal of the run; `winnow train CONFIG` makes them")
         known = _owned_files(Journal(Store(self.pool)))
         data = {name: [_state(path, known) for path in task.inputs()] for name, task in self.built.items()}
+        pool = _pool_state(self.pool)
         units = []
         for row in trained:
             recipe, subset, seed = row.product.split("/")[1:]
@@ -69,12 +72,14 @@ class Eval(Stage):
                 [type(self.built[name]).__name__ for name in names],
                 [data[name] for name in names],
                 _model_fingerprint(row),
+                pool,
             )
             spec = {
                 "recipe": recipe,
                 "subset": subset,
                 "seed": seed,
                 "tasks": names,
+                "pool": pool,
                 "samples_seen": row.counts.get("samples_seen", row.counts.get("samples")),
             }
             units.append(Unit(name=f"{recipe}-{subset}-{seed}", products={product: key}, spec=spec))
@@ -89,12 +94,13 @@ class Eval(Stage):
         folder = f"{spec['recipe']}/{spec['subset']}/{spec['seed']}"
         torch.manual_seed(self.seed)
         system = _load(Path(Store(self.run_dir).path(f"train/{folder}")))
+        pool = recover_at(self.pool, spec["pool"]).fields() if spec["pool"] else {}
         files: dict[str, Path] = {}
         counts = {"samples": 0}
         rows = []
         for name in spec["tasks"]:
             result = self.built[name].evaluate(system)
-            rows.append(_row(name, spec, result))
+            rows.append(_row(name, spec, result) | pool)
             counts["samples"] += result.num_samples
             for file, path in _write(name, result, attempt).items():
                 files[f"{product}/{file}"] = path
@@ -151,6 +157,14 @@ def _write(name: str, result: TaskResult, attempt: Path) -> dict[str, Path]:
         files[f"{name}-{picture}"] = attempt / f"{name}-{picture}"
         files[f"{name}-{picture}"].write_bytes(data)
     return files
+
+
+def _pool_state(url: str) -> str:
+    """Return what stands for the obtained samples in keys, "" where the models came without their pool."""
+    try:
+        return state_of(pool_shards(Store(url)))
+    except UserError:
+        return ""
 
 
 def _model_fingerprint(row: Row) -> list[str]:

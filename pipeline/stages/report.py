@@ -1,4 +1,4 @@
-"""Write report.html and results.jsonl of a run from its files alone."""
+"""Write report.html, results.jsonl and recovered.npy of a run from its files alone."""
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -10,8 +10,11 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field
 
+from filters.subset import write_subset
+from pipeline.recovery import Recovery, recover
 from pipeline.stage import Product, Stage, Unit
 from winnow.component import digest
+from winnow.errors import UserError
 from winnow.journal import Journal
 from winnow.storage import Store
 
@@ -62,17 +65,31 @@ class Report(Stage):
 
     def run(self, unit: Unit, attempt: Path) -> Mapping[str, Product]:
         """Gather, render, write."""
+        from eval.report.data import PoolIdentity
         from eval.report.page import render
         from eval.report.run import result_lines
 
+        recovery = self._recovery()
         data = self._gather()
+        if recovery is not None:
+            data.pool = PoolIdentity(recovery.fingerprint, recovery.obtained, recovery.asked)
         (attempt / "report.html").write_text(render(data), encoding="utf-8")
         files = {"report.html": attempt / "report.html"}
         lines = result_lines(self.store)
         if lines:
             (attempt / "results.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             files["results.jsonl"] = attempt / "results.jsonl"
+        if recovery is not None:
+            (attempt / "recovered.npy").write_bytes(write_subset(recovery.uids))
+            files["recovered.npy"] = attempt / "recovered.npy"
         return {"report": Product(files=files, counts={"results": len(lines)})}
+
+    def _recovery(self) -> Recovery | None:
+        """Return what was obtained of the pool, None where there is no pool that could be read."""
+        try:
+            return recover(Store(self.pool))
+        except (UserError, OSError, ValueError):
+            return None  # what is wrong with a table stands among the page's notes
 
     def _gather(self) -> Any:
         """Read pool and run into plain data."""

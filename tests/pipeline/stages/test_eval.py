@@ -12,8 +12,10 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from tiny_pool import write_pool
 
 from pipeline.perform import perform
+from pipeline.recovery import recover
 from pipeline.stage import Stage
 from pipeline.stages.eval import Eval
 from training.systems.clip import Clip
@@ -114,6 +116,22 @@ def test_a_changed_model_or_test_set_is_evaluated_again(stage: Eval, run_stage: 
     names = Path(stage.tasks["colours"]["path"]) / "classnames.txt"
     names.write_text("\n".join(reversed(NAMES)) + "\n")
     assert run_stage(stage) == ["clip-no_filter-0", "clip-tmars-0"]
+
+
+def test_rows_name_the_pool_that_was_obtained(
+    stage: Eval, run_stage: Callable[[Stage], list[str]], tmp_path: Path
+) -> None:
+    def row() -> dict[str, Any]:
+        return dict(json.loads(stage.store.read("eval/clip/tmars/0/results.jsonl").splitlines()[0]))
+
+    run_stage(stage)
+    assert "pool_fingerprint" not in row()  # models may come without their pool
+    write_pool(tmp_path / "pool")
+    assert len(run_stage(stage)) == 2
+    found = recover(Store(tmp_path / "pool"))
+    assert row()["pool_fingerprint"] == found.fingerprint
+    assert row()["pool_recovered"] == {"obtained": 10, "asked": 12}
+    assert run_stage(stage) == []
 
 
 def test_generators_are_sampled_and_other_recipes_are_left_alone(

@@ -19,7 +19,7 @@ from pipeline.stages.report import Report
 from winnow.journal import Journal, Row
 from winnow.shards import ShardWriter
 from winnow.storage import Store
-from winnow.uid import make_uid
+from winnow.uid import make_uid, to_hex
 
 COLOURS = {"red": (214, 69, 65), "green": (63, 161, 93), "blue": (52, 120, 196), "gold": (222, 170, 52)}
 CATEGORIES = ("random", "visual", "visual_random_text", "visual_and_text", "text")
@@ -333,6 +333,14 @@ def test_results_file_is_the_sum_of_the_models(world: dict[str, Any]) -> None:
     assert len(lines) == 4 * 2 + 2
     assert lines == sorted(lines)
     assert {json.loads(line)["system"] for line in lines} == {"clip", "flow"}
+
+
+def test_the_obtained_pool_is_named_and_its_manifest_written(world: dict[str, Any]) -> None:
+    manifest = np.load(world["files"]["recovered.npy"])
+    assert sorted(to_hex(manifest)) == to_hex(manifest) == sorted(world["facts"]["uid"])
+    name = hashlib.sha256(manifest.tobytes()).hexdigest()[:16]
+    line = f"Pool {name}: {N} of {N + 18} pairs were obtained ({100 * N / (N + 18):.1f} %)."
+    assert world["page"].words.count(line) == 2  # beside the result and under provenance
 
 
 def test_same_files_same_bytes(world: dict[str, Any]) -> None:
