@@ -1,6 +1,6 @@
 """Counts and comparisons of texts as Arrow arrays, a whole chunk at once, without a Python string per row.
 
-They mean what Python's `len(text.split())`, `len(text)` and `==` mean; a missing text counts nothing and equals nothing.
+They mean what Python's `len(text.split())`, `len(text)` and `==` mean; a missing text has no words and equals nothing.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ def num_characters(texts: pa.Array) -> NDArray[np.int64]:
 def num_words(texts: pa.Array) -> NDArray[np.int64]:
     """Return (n,) how many words between white space each text has, 0 where it is missing.
 
-    Works on the bytes of all texts at once, which takes a tenth of the time of Arrow's own split.
+    Works on the bytes of all texts at once, which takes a fraction of the time that Arrow's split takes.
 
     Args:
         texts: (n,) strings, plain or dictionary-encoded.

@@ -1,34 +1,47 @@
-"""Find the shards of a pool and read their tables, whether our own download wrote them or img2dataset did."""
+"""Find the shards or the metadata of a pool and read their tables, whether our own stages wrote them or others did."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from winnow.component import digest
 from winnow.errors import UserError
 from winnow.journal import Journal, Row
 from winnow.storage import Store
-from winnow.uid import identify
+from winnow.uid import from_hex, identify
 
-__all__ = ["PoolShard", "pool_shards", "read_columns", "read_table", "uids_of"]
+__all__ = ["PoolShard", "PoolTable", "pool_shards", "pool_tables", "read_columns", "read_table", "uids_of"]
+
+
+METADATA_EXTRAS = ("duplicates", "rejected")
+"""Files beside a pool's metadata that hold no samples of it."""
 
 
 @dataclass(frozen=True)
-class PoolShard:
-    """One shard of a pool. File names are relative to the store."""
+class PoolTable:
+    """A table of samples: what a column file goes with. File names are relative to the store."""
 
     name: str
     """Its number as written, "00003"; column files and units carry the same name."""
-    tar: str
-    """The pictures and captions, "shards/00003.tar"."""
     table: str
-    """The parquet table of every row that was tried, failed ones too."""
+    """The parquet table. Of a shard: every row that was tried, failed ones too."""
     fingerprint: str
     """Changes when the content does: what keys of downstream products are made of."""
+
+
+@dataclass(frozen=True)
+class PoolShard(PoolTable):
+    """One shard of a pool: a tar and its table."""
+
+    tar: str
+    """The pictures and captions, "shards/00003.tar"."""
 
 
 def pool_shards(store: Store) -> list[PoolShard]:
@@ -40,18 +53,38 @@ def pool_shards(store: Store) -> list[PoolShard]:
     Raises:
         UserError: there are no shards, or a tar has no table beside it.
     """
-    if rows := Journal(store).under("download/"):
-        return [_shard(_tar(row), row.fingerprint()) for row in rows]
-    tars = store.list("shards", ".tar") or store.list("", ".tar")
-    if not tars:
+    if shards := _shards(store, Journal(store)):
+        return shards
+    only = " (it has metadata alone, which is enough for `winnow select`)" if _metadata(store) else ""
+    raise UserError(
+        f"no shards in the pool {store.url!r}{only}: looked for *.tar in shards/ and at the top; "
+        "`winnow download` makes them, and an output folder of img2dataset (webdataset) is accepted as it is"
+    )
+
+
+def pool_tables(store: Store) -> Sequence[PoolTable]:
+    """Return the tables of a pool's samples by name: those of its shards, or of a pool without any its metadata.
+
+    Before a download, scores that came with the metadata or were attached to it can be filtered already.
+
+    Raises:
+        UserError: there are neither, or a tar has no table beside it.
+    """
+    journal = Journal(store)
+    if shards := _shards(store, journal):
+        return shards
+    names = _metadata(store)
+    if not names:
         raise UserError(
-            f"no shards in the pool {store.url!r}: looked for *.tar in shards/ and at the top; "
-            "`winnow download` makes them, and an output folder of img2dataset (webdataset) is accepted as it is"
+            f"no samples in the pool {store.url!r}: looked for *.tar in shards/ and at the top, and for *.parquet in "
+            "metadata/; `winnow ingest` and `winnow download` make them"
         )
-    return [_shard(tar, digest(_state(store, tar), _state(store, _table(tar)))) for tar in tars]
+    ingested = journal.rows["ingest/metadata"].files if "ingest/metadata" in journal.rows else {}
+    states = {name: ingested[name][1] if name in ingested else _state(store, name) for name in names}
+    return [PoolTable(_stem(name), name, digest(states[name])) for name in names]
 
 
-def read_table(store: Store, shard: PoolShard) -> pa.Table:
+def read_table(store: Store, shard: PoolTable) -> pa.Table:
     """Return every row of a shard, failed ones included.
 
     The rows whose `status` is "success" stand one to one, in their order, for the samples of the tar. Our shards
@@ -65,9 +98,9 @@ def read_table(store: Store, shard: PoolShard) -> pa.Table:
 
 
 def read_columns(
-    store: Store, shard: PoolShard, names: Iterable[str] = (), *, failed: bool = False
-) -> tuple[pa.Table, list[str]]:
-    """Return some columns of a shard's rows and the uid of each, reading nothing else.
+    store: Store, shard: PoolTable, names: Iterable[str] = (), *, failed: bool = False
+) -> tuple[pa.Table, NDArray[np.void]]:
+    """Return some columns of a shard's rows and the uid of each, (n,) of dtype "u8,u8", reading nothing else.
 
     Args:
         store: the pool.
@@ -85,37 +118,54 @@ def read_columns(
         if missing := sorted(wanted - known):
             raise UserError(f"{shard.table!r} has no column {missing[0]!r}; it has: {', '.join(sorted(known))}")
         # Captions are read for their uids only where the table has none of its own.
-        identity = {"uid"} & known
-        table = file.read(columns=sorted(wanted | identity))
-        if not identity or not _all_uids(table["uid"]):
-            identity = {"uid", "url", "caption"} & known
-            table = file.read(columns=sorted(wanted | identity))
+        table = file.read(columns=sorted(wanted | {"uid"} & known))
+        try:
+            uids = from_hex(table["uid"])
+        except (KeyError, ValueError):
+            table = file.read(columns=sorted(wanted | {"uid", "url", "caption"} & known))
+            uids = uids_of(table)
     if not failed:
-        table = table.filter(pc.fill_null(pc.equal(table["status"], "success"), False))
-    return table.select(sorted(wanted)), uids_of(table)
+        success = pc.fill_null(pc.equal(table["status"], "success"), False)
+        table, uids = table.filter(success), uids[success.to_numpy()]
+    return table.select(sorted(wanted)), uids
 
 
-def uids_of(table: pa.Table) -> list[str]:
-    """Return the uid of every row: its own where it has one, else made from url and caption, as far as it has these."""
-    if "uid" in table.column_names and _all_uids(table["uid"]):
-        return table["uid"].to_pylist()  # type: ignore[no-any-return]
+def uids_of(table: pa.Table) -> NDArray[np.void]:
+    """Return (n,) the uid of every row: its own where it has one, else made from url and caption as far as these exist.
+
+    Args:
+        table: columns uid, url and caption (metadata call it text), or some of them.
+    """
+    if "uid" in table.column_names:
+        with suppress(ValueError):
+            return from_hex(table["uid"])
+    caption = "caption" if "caption" in table.column_names else "text"
     nothing = [None] * table.num_rows
-    parts = [table[name].to_pylist() if name in table.column_names else nothing for name in ("uid", "url", "caption")]
-    return [identify(*row) for row in zip(*parts, strict=True)]
+    parts = [table[name].to_pylist() if name in table.column_names else nothing for name in ("uid", "url", caption)]
+    return from_hex(identify(*row) for row in zip(*parts, strict=True))
 
 
-def _all_uids(column: pa.ChunkedArray) -> bool:
-    """Tell whether every value is a uid."""
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return False
-    fits = pc.match_substring_regex(column, "^[0-9a-f]{32}$")
-    return column.null_count == 0 and bool(pc.all(fits, min_count=0).as_py())
+def _shards(store: Store, journal: Journal) -> list[PoolShard]:
+    """Return the shards by name, none where there are none."""
+    if rows := journal.under("download/"):
+        return [_shard(_tar(row), row.fingerprint()) for row in rows]
+    tars = store.list("shards", ".tar") or store.list("", ".tar")
+    return [_shard(tar, digest(_state(store, tar), _state(store, _table(tar)))) for tar in tars]
+
+
+def _metadata(store: Store) -> list[str]:
+    """Return the names of the metadata files."""
+    return [name for name in store.list("metadata", ".parquet") if _stem(name) not in METADATA_EXTRAS]
+
+
+def _stem(name: str) -> str:
+    """Return a file's name without folder and suffix."""
+    return name.rpartition("/")[2].rpartition(".")[0]
 
 
 def _shard(tar: str, fingerprint: str) -> PoolShard:
     """Name the parts of a shard after its tar."""
-    name = tar.rpartition("/")[2].removesuffix(".tar")
-    return PoolShard(name=name, tar=tar, table=_table(tar), fingerprint=fingerprint)
+    return PoolShard(name=_stem(tar), tar=tar, table=_table(tar), fingerprint=fingerprint)
 
 
 def _tar(row: Row) -> str:

@@ -3,17 +3,22 @@
 Source: Gadre et al. 2023, DataComp (arXiv 2304.14108); the subset format of its `apply_filter` and `resharder`.
 """
 
+import binascii
 import hashlib
 import re
 from collections.abc import Iterable
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["UID", "from_hex", "identify", "make_uid", "to_hex"]
+__all__ = ["UID", "from_hex", "identify", "make_uid", "to_arrow", "to_hex"]
 
 UID = np.dtype("u8,u8")
 """Upper and lower 64 bits; sorted by field order this is the order of the hex strings."""
+
+WIDTH = 32
+"""Characters of a uid."""
 
 
 def make_uid(url: str, text: str) -> str:
@@ -34,22 +39,66 @@ def identify(uid: object, url: object, text: object) -> str:
     return make_uid(*("" if part is None else str(part) for part in (url, text)))
 
 
-def from_hex(uids: Iterable[str]) -> NDArray[np.void]:
+def from_hex(uids: Iterable[str] | pa.Array | pa.ChunkedArray) -> NDArray[np.void]:
     """Convert 32-character hex uids to an (n,) array of dtype "u8,u8".
 
+    Arrow strings are read where they lie, without a Python object per row.
+
     Raises:
-        ValueError: a uid is not 32 hexadecimal characters.
+        ValueError: a uid is not 32 hexadecimal characters in lower case, or is missing.
     """
-    texts = list(uids)
-    if (bad := next((text for text in texts if len(text) != 32), None)) is not None:
-        raise ValueError(f"a uid has 32 hexadecimal characters, not {bad!r}")
-    words = np.frombuffer(bytes.fromhex("".join(texts)), dtype=">u8").reshape(-1, 2)
-    out = np.empty(len(texts), dtype=UID)
-    out["f0"], out["f1"] = words[:, 0], words[:, 1]
+    if not isinstance(uids, pa.Array | pa.ChunkedArray):
+        uids = pa.array(uids, pa.string())
+    chunks = uids.chunks if isinstance(uids, pa.ChunkedArray) else [uids]
+    out = np.empty(sum(map(len, chunks)), dtype=UID)
+    start = 0
+    for chunk in chunks:
+        data = _characters(chunk)
+        if (np.frombuffer(data, np.uint8) & 0x20 == 0).any():  # the bit that tells a from A; digits have it too
+            raise ValueError("a uid has 32 hexadecimal characters in lower case, not in upper case")
+        words = np.frombuffer(binascii.a2b_hex(data), dtype=">u8")
+        out[start : start + len(chunk)].view(np.uint64)[:] = words
+        start += len(chunk)
     return out
 
 
 def to_hex(uids: NDArray[np.void]) -> list[str]:
     """Convert an (n,) array of dtype "u8,u8" to 32-character hex strings."""
-    text = np.stack([uids["f0"], uids["f1"]], axis=1).astype(">u8").tobytes().hex()
-    return [text[start : start + 32] for start in range(0, len(text), 32)]
+    text = _hex(uids).decode()
+    return [text[start : start + WIDTH] for start in range(0, len(text), WIDTH)]
+
+
+def to_arrow(uids: NDArray[np.void]) -> pa.Array:
+    """Convert an (n,) array of dtype "u8,u8" to an Arrow array of 32-character hex strings.
+
+    Args:
+        uids: n below 2^26, so that the characters are counted in 31 bits.
+    """
+    bounds = np.arange(0, WIDTH * (len(uids) + 1), WIDTH, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(uids), pa.py_buffer(bounds), pa.py_buffer(_hex(uids)))
+
+
+def _hex(uids: NDArray[np.void]) -> bytes:
+    """Return the hex characters of all uids one after the other."""
+    return binascii.b2a_hex(np.ascontiguousarray(uids).view(np.uint64).astype(">u8"))  # type: ignore[arg-type]
+
+
+def _characters(uids: pa.Array) -> memoryview:
+    """Return the characters of all uids one after the other.
+
+    Raises:
+        ValueError: not all of them are strings of 32 bytes.
+    """
+    if not (pa.types.is_string(uids.type) or pa.types.is_large_string(uids.type)):
+        raise ValueError(f"a uid is text of 32 hexadecimal characters, not {uids.type}")
+    if uids.null_count:
+        raise ValueError("a uid has 32 hexadecimal characters, not None")
+    if len(uids) == 0:
+        return memoryview(b"")
+    _, bounds, characters = uids.buffers()
+    kind = np.int32 if pa.types.is_string(uids.type) else np.int64
+    ends = np.frombuffer(bounds, kind)[uids.offset : uids.offset + len(uids) + 1]
+    (bad,) = np.nonzero(np.diff(ends) != WIDTH)
+    if len(bad):
+        raise ValueError(f"a uid has 32 hexadecimal characters, not {uids[int(bad[0])].as_py()!r}")
+    return memoryview(characters)[ends[0] : ends[-1]]

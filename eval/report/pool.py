@@ -23,6 +23,7 @@ from winnow.journal import Journal
 from winnow.pool import PoolShard, pool_shards, read_table, uids_of
 from winnow.shards import Sample, index_shard
 from winnow.storage import Store
+from winnow.uid import to_hex
 
 __all__ = ["Mask", "PoolFacts", "galleries", "histograms", "jaccard", "read_pool", "stages", "strategies", "truth"]
 
@@ -222,7 +223,7 @@ def _read_shard(pool: Store, shard: PoolShard, facts: PoolFacts) -> None:
         status = table["status"].to_pylist()
         texts = table["caption"].to_pylist() if "caption" in table.column_names else [None] * table.num_rows
         captions = ["" if text is None else str(text) for text in texts]
-        uids = uids_of(table)
+        uids = to_hex(uids_of(table))
         messages = table["error_message"].to_pylist() if "error_message" in table.column_names else status
     except UNREADABLE as error:
         facts.notes.append(f"{shard.table}: {error}")

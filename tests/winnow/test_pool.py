@@ -5,7 +5,7 @@ from tiny_pool import write_pool
 
 from winnow.errors import UserError
 from winnow.journal import Journal, Row
-from winnow.pool import PoolShard, pool_shards, read_table
+from winnow.pool import PoolShard, pool_shards, pool_tables, read_table
 from winnow.shards import read_shard
 from winnow.storage import Store
 
@@ -45,7 +45,7 @@ def test_where_the_journal_knows_of_downloads_it_alone_counts(tmp_path):
     files = {f"shards/00001{end}": (1, "a" * 64) for end in (".tar", ".parquet", "_stats.json")}
     row = Row(product="download/00001", key="k", files=files)
     Journal(Store(tmp_path)).append(row)
-    expected = PoolShard("00001", "shards/00001.tar", "shards/00001.parquet", row.fingerprint())
+    expected = PoolShard("00001", "shards/00001.parquet", row.fingerprint(), "shards/00001.tar")
     assert pool_shards(Store(tmp_path)) == [expected]
 
 
@@ -67,3 +67,33 @@ def test_what_is_missing_is_said(tmp_path):
     (tmp_path / "shards" / "00000.parquet").unlink()
     with pytest.raises(UserError, match=r"00000\.parquet"):
         pool_shards(Store(tmp_path))
+
+
+def test_a_pool_of_metadata_alone_has_tables_and_no_shards(tmp_path):
+    (tmp_path / "metadata").mkdir()
+    for name in ("00000", "00001", "duplicates", "rejected"):
+        (tmp_path / "metadata" / f"{name}.parquet").write_bytes(name.encode())
+    store = Store(tmp_path)
+    with pytest.raises(UserError, match=r"metadata alone.*`winnow download` makes them"):
+        pool_shards(store)
+    before = pool_tables(store)
+    assert [(table.name, table.table) for table in before] == [
+        (name, f"metadata/{name}.parquet") for name in ("00000", "00001")
+    ]
+    os.utime(tmp_path / "metadata/00001.parquet", (1, 1))
+    after = pool_tables(store)
+    assert after[0] == before[0]
+    assert after[1].fingerprint != before[1].fingerprint
+    # what ingest wrote is known by its content
+    files = {f"metadata/{name}.parquet": (5, name * 12) for name in ("00000", "00001", "rejected")}
+    Journal(store).append(Row(product="ingest/metadata", key="k", files=files))
+    known = pool_tables(store)
+    os.utime(tmp_path / "metadata/00001.parquet", (2, 2))
+    assert pool_tables(store) == known
+    write_pool(tmp_path)
+    assert pool_tables(store) == pool_shards(store)
+
+
+def test_a_pool_of_nothing(tmp_path):
+    with pytest.raises(UserError, match=r"no samples in the pool .*metadata/.*`winnow ingest`"):
+        pool_tables(Store(tmp_path))
