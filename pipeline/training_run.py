@@ -77,9 +77,11 @@ def train_product(
     else:
         _launch(full, work, nproc)
     files: dict[str, Path] = {}
-    for path in sorted(work.iterdir()):
+    for path in sorted([*work.iterdir(), *work.glob("snapshots/*.pt")]):
         if path.is_file() and path.name not in _LEFT_BEHIND and path.suffix != ".tmp":
-            files[f"{folder}/{path.name}"] = Path(shutil.copyfile(path, attempt / path.name))
+            name = path.relative_to(work)
+            (attempt / name).parent.mkdir(exist_ok=True)
+            files[f"{folder}/{name}"] = Path(shutil.copyfile(path, attempt / name))
     return Product(files=files, counts={"samples": full.samples_seen})
 
 

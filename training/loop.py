@@ -22,6 +22,7 @@ from training.metrics_log import MetricsLog
 from training.order import Order
 from training.recipe import Hyperparameters
 from training.schedule import learning_rate
+from training.snapshots import save_snapshot
 from training.system import Group, Phase, System
 from winnow.errors import UserError
 
@@ -67,6 +68,10 @@ def fit(
             if ema is not None:
                 ema.update(step)
             before, samples_seen = samples_seen, samples_seen + recipe.batch_size
+            # before the checkpoint: a run that goes on from it has every snapshot up to it
+            for number in range(before * recipe.snapshots // total, samples_seen * recipe.snapshots // total):
+                if rank() == 0:
+                    save_snapshot(system, ema, out_dir / "snapshots", number + 1)
             if _crossed(recipe.log_every, before, samples_seen) or samples_seen == total:
                 log.write(samples_seen, lr)
             if _crossed(recipe.checkpoint_every, before, samples_seen) or samples_seen == total:
@@ -165,6 +170,8 @@ def _check(system: System, recipe: Hyperparameters) -> None:
             f"`batch_size` {recipe.batch_size} must be a multiple of ranks x accumulate = "
             f"{world_size()} x {recipe.accumulate}"
         )
+    if recipe.snapshots > (steps := -(-recipe.samples_seen // recipe.batch_size)):
+        raise UserError(f"`snapshots` {recipe.snapshots} must be at most the number of steps, {steps}")
 
 
 def _save(

@@ -42,6 +42,8 @@ class Hyperparameters(Component):
     """Samples between checkpoints."""
     keep_checkpoints: int = Field(default=2, ge=1)
     """Newest checkpoints kept on disk."""
+    snapshots: int = Field(default=0, ge=0)
+    """Weights to keep from along the way, at equal distances: snapshots/00001.pt and so on, the last the final ones."""
     log_every: int = Field(default=1_000, gt=0)
     """Samples between lines of metrics.jsonl; a line holds means since the one before."""
     num_workers: int = Field(default=2, ge=1)

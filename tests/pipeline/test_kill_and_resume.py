@@ -21,13 +21,16 @@ executor: {{use: process, workers: 2}}
 ingest: {{rows_per_file: 15}}
 download: {{image_size: 128, timeout: 2, stall_timeout: 1, retries: 1}}
 filternet:
-  system: {{use: clip, model: "{repository}/configs/models/winnow-tiny.json"}}
-  samples_seen: 48
-  batch_size: 16
-  checkpoint_every: 16
+  networks:
+    trusted:
+      system: {{use: clip, model: "{repository}/configs/models/winnow-tiny.json"}}
+      samples_seen: 48
+      batch_size: 16
+      checkpoint_every: 16
+      snapshots: 2
 score:
   scorers:
-    clip: {{model: "{repository}/configs/models/winnow-tiny.json", pretrained: "${{run_dir}}/filternet/model.pt"}}
+    clip: {{model: "{repository}/configs/models/winnow-tiny.json", pretrained: "${{run_dir}}/filternet/trusted/model.pt"}}
     caption_stats: {{}}
     image_stats: {{}}
 select:
@@ -59,7 +62,7 @@ def hashes(root: Path) -> dict[str, str]:
         "run/subsets/*",
     ):
         found |= {str(path.relative_to(root)): path for path in root.glob(pattern)}
-    for pattern in ("run/shards/*/*", "run/filternet/*.pt"):
+    for pattern in ("run/shards/*/*", "run/filternet/**/*.pt"):
         found |= {str(path.relative_to(root)): path for path in root.glob(pattern)}
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(found.items())}
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from pipeline.perform import perform
-from pipeline.stages.filternet import FilterNet
 from pipeline.stages.train import Train
 from training.main import load_system
 from winnow.errors import UserError
@@ -157,27 +156,6 @@ def test_killed_training_goes_on_and_gives_the_same_bytes(run: Path, monkeypatch
     assert len(kept) == 4  # six steps in all, two of them before the newest checkpoint
     assert again.rows[0].fingerprint() == undisturbed.rows[0].fingerprint()
     assert again.rows[0].files == undisturbed.rows[0].files
-
-
-def test_filternet(tmp_path: Path) -> None:
-    model = Path(__file__).parents[3] / "configs" / "models" / "winnow-tiny.json"
-    fields = {"system": {"use": "clip", "model": str(model)}, "samples_seen": 8, "batch_size": 4, "device": "cpu"}
-    net = FilterNet(pool=str(tmp_path / "pool"), run_dir=str(tmp_path / "run"), **fields)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="winnow ingest"):
-        net.plan()
-    write_tar(tmp_path / "pool" / "trusted" / "00000.tar", 8)
-    by_size = [dict(unit.products) for unit in net.plan()]
-    row = Row(product="ingest/trusted", key="k", files={"trusted/00000.tar": (1, "0" * 64)})
-    Journal(Store(tmp_path / "pool")).append(row)
-    assert [dict(unit.products) for unit in net.plan()] != by_size  # the journal's content hash is the better key
-    work(net)
-    files = Journal(Store(tmp_path / "run")).rows["filternet/model"].files
-    assert set(files) == {
-        f"filternet/{name}" for name in ("config.yaml", "metrics.jsonl", "model.pt", "winnow-tiny.json")
-    }
-    from winnow.openclip import create_clip
-
-    assert create_clip(str(model), str(tmp_path / "run" / "filternet" / "model.pt")) is not None
 
 
 @pytest.mark.slow
