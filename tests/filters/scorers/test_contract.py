@@ -15,7 +15,8 @@ from winnow.registry import names
 
 TINY = "configs/models/winnow-tiny.json"
 CAPTIONS = ["a red bird", "", "ein Hund im Garten\nam Abend", "SALE 50%", "une maison bleue", "x"]
-MODELS = ("clip", "masked_clip", "text_boxes")
+HEADS = ("aesthetic", "nsfw", "watermark")
+MODELS = ("clip", "masked_clip", "text_boxes", *HEADS)
 """Scorers whose values may differ in the last bits between batches."""
 
 
@@ -36,6 +37,7 @@ def scorer(key: str, checkpoint: Path) -> Scorer:
 def make(key: str, checkpoint: Path) -> Scorer:
     weights = {"model": TINY, "pretrained": str(checkpoint), "precision": "fp32", "threads": 2}
     fields: dict[str, dict[str, object]] = {
+        **{head: {"weights": head_weights(checkpoint.parent)} for head in HEADS},
         "clip": weights,
         "text_boxes": {"detector": {"use": "ppocr", "threads": 2}},
     }
@@ -45,6 +47,17 @@ def make(key: str, checkpoint: Path) -> Scorer:
     scorer.bind(peers)
     scorer.setup()
     return scorer
+
+
+def head_weights(folder: Path) -> str:
+    import torch
+
+    path = folder / "head.pt"
+    if not path.exists():
+        torch.save(
+            torch.nn.Sequential(torch.nn.Linear(128, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1)).state_dict(), path
+        )
+    return str(path)
 
 
 @pytest.fixture
