@@ -105,7 +105,7 @@ def read_columns(
     Args:
         store: the pool.
         shard: one of its shards.
-        names: columns to read; `status` always comes along.
+        names: columns to read; `status` comes along where there is one (metadata have none).
         failed: rows that were not downloaded too; else one row per sample of the tar, in its order.
 
     Raises:
@@ -114,7 +114,7 @@ def read_columns(
     with store.open(shard.table) as handle:
         file = pq.ParquetFile(handle)
         known = set(file.schema_arrow.names)
-        wanted = {*names, "status"}
+        wanted = {*names} | {"status"} & known
         if missing := sorted(wanted - known):
             raise UserError(f"{shard.table!r} has no column {missing[0]!r}; it has: {', '.join(sorted(known))}")
         # Captions are read for their uids only where the table has none of its own.
@@ -124,7 +124,7 @@ def read_columns(
         except (KeyError, ValueError):
             table = file.read(columns=sorted(wanted | {"uid", "url", "caption"} & known))
             uids = uids_of(table)
-    if not failed:
+    if not failed and "status" in known:
         success = pc.fill_null(pc.equal(table["status"], "success"), False)
         table, uids = table.filter(success), uids[success.to_numpy()]
     return table.select(sorted(wanted)), uids
