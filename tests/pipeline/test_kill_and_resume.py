@@ -19,7 +19,7 @@ seed: 3
 source: {{use: webnoise, num_samples: 45, num_trusted: 32, num_heldout: 9}}
 executor: {{use: process, workers: 2}}
 ingest: {{rows_per_file: 15}}
-download: {{image_size: 128, timeout: 2, stall_timeout: 1, retries: 1}}
+download: {{image_size: 128, timeout: 60, stall_timeout: 30, retries: 1}}  # only a busy machine could reach these
 filternet:
   networks:
     trusted:
@@ -30,7 +30,9 @@ filternet:
       snapshots: 2
 score:
   scorers:
-    clip: {{model: "{repository}/configs/models/winnow-tiny.json", pretrained: "${{run_dir}}/filternet/trusted/model.pt"}}
+    clip:
+      model: "{repository}/configs/models/winnow-tiny.json"
+      pretrained: "${{run_dir}}/filternet/trusted/model.pt"
     caption_stats: {{}}
     image_stats: {{}}
 select:
