@@ -1,7 +1,8 @@
 """How sure a number is: intervals for one score, paired tests for two on the same examples.
 
-Source: Wilson 1927; McNemar 1947 in its exact binomial form; Efron & Tibshirani 1993, percentile bootstrap. All of it
-speaks of the test set only: another training seed is a different source of variation.
+Source: Wilson 1927; McNemar 1947 in its exact binomial form; Efron & Tibshirani 1993, percentile bootstrap; Holm 1979.
+Intervals and paired tests speak of the test set only: another training seed is a different source of variation, see
+`eval/seeds.py`.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Estimate", "bootstrap", "mcnemar", "stratified_bootstrap", "wilson"]
+__all__ = ["Estimate", "bootstrap", "holm", "holm_levels", "mcnemar", "stratified_bootstrap", "wilson"]
 
 Part = tuple[NDArray[np.floating], NDArray[np.integer]]
 
@@ -105,3 +106,37 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     only_first = int((first & ~second).sum())
     discordant = only_first + int((~first & second).sum())
     return float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
+
+
+def holm(p_values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return p-values adjusted for all of them being looked at: Holm's step-down method.
+
+    Args:
+        p_values: (m,) of one family of tests, however they depend on each other.
+    """
+    order = np.argsort(p_values, kind="stable")
+    steps = np.maximum.accumulate(p_values[order] * np.arange(len(order), 0, -1))
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted
+
+
+def holm_levels(p_values: NDArray[np.floating], alpha: float = 0.05) -> NDArray[np.float64]:
+    """Return the level at which Holm's method tests each p-value: p <= level just where its adjusted value is <= alpha.
+
+    The k-th smallest is tested at alpha / (m - k + 1) until one fails; the rest keep the level of the first failure, so
+    that an interval of confidence 1 - level excludes zero exactly where the difference is declared.
+
+    Args:
+        p_values: (m,) of one family of tests.
+        alpha: chance that any true null hypothesis of the family is rejected.
+    """
+    count = len(p_values)
+    order = np.argsort(p_values, kind="stable")
+    steps = alpha / np.arange(count, 0, -1)
+    failed = np.flatnonzero(p_values[order] > steps)
+    if len(failed):
+        steps[failed[0] :] = steps[failed[0]]
+    levels = np.empty(count)
+    levels[order] = steps
+    return levels

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -25,7 +26,7 @@ class SubsetRecipe(Hyperparameters):
 
 
 class Train(Stage):
-    """One unit per recipe, subset and seed."""
+    """One unit per recipe, subset and seed; subsets of the same shards share it."""
 
     name: ClassVar[str] = "train"
     parallel: ClassVar[bool] = False
@@ -43,7 +44,7 @@ class Train(Stage):
         return cls(pool="pool", run_dir="run", recipes={"clip": SubsetRecipe.tiny()})
 
     def plan(self) -> list[Unit]:
-        """Return one unit for each recipe, subset and seed.
+        """Return one unit for each recipe, subset and seed; what would be trained twice is one unit of two products.
 
         Raises:
             UserError: nothing is resharded, or a recipe names a subset or system that does not exist.
@@ -52,7 +53,7 @@ class Train(Stage):
         shards = self._shards()
         if not shards:
             raise UserError("no resharded subset in the journal of the run; `winnow reshard CONFIG` makes them")
-        units = []
+        units: dict[str, Unit] = {}
         for name, recipe in sorted(self.recipes.items()):
             check_system(recipe, f"train.recipes.{name}")
             recipe_key = recipe_digest(recipe)
@@ -61,12 +62,12 @@ class Train(Stage):
                     raise unknown(f"subset in `train.recipes.{name}.subsets`", subset, shards)
                 prints = [row.fingerprint() for row in shards[subset]]
                 for seed in self.seeds:
-                    product = f"train/{name}/{subset}/{seed}"
-                    # product and all: a working folder belongs to one unit even where two recipes are the same
-                    key = digest(product, recipe_key, prints, seed)
+                    key = digest(recipe_key, prints, seed)
                     spec = {"recipe": name, "subset": subset, "seed": seed}
-                    units.append(Unit(name=f"{name}-{subset}-{seed}", products={product: key}, spec=spec))
-        return units
+                    # equal shards give equal weights: two controls of one size are one training
+                    unit = units.setdefault(key, Unit(name=f"{name}-{subset}-{seed}", products={}, spec=spec))
+                    units[key] = replace(unit, products={**unit.products, f"train/{name}/{subset}/{seed}": key})
+        return list(units.values())
 
     @contextmanager
     def session(self) -> Iterator[Self]:
@@ -76,13 +77,16 @@ class Train(Stage):
 
     def run(self, unit: Unit, attempt: Path) -> Mapping[str, Product]:
         """Train one recipe on one subset."""
-        ((product, key),) = unit.products.items()
-        recipe = self.recipes[unit.spec["recipe"]]
-        tars = [
-            name for row in self._shards()[unit.spec["subset"]] for name in sorted(row.files) if name.endswith(".tar")
-        ]
+        spec = unit.spec
+        tars = [name for row in self._shards()[spec["subset"]] for name in sorted(row.files) if name.endswith(".tar")]
         data = [local_path(self.store, name) for name in tars]
-        return {product: train_product(self.store, product, key, recipe, data, unit.spec["seed"], self.nproc, attempt)}
+        recipe, made = self.recipes[spec["recipe"]], {}
+        for number, (product, key) in enumerate(unit.products.items()):
+            # the first trains; all others have its key, find its working folder finished and copy from it
+            folder = attempt / str(number)
+            folder.mkdir()
+            made[product] = train_product(self.store, product, key, recipe, data, spec["seed"], self.nproc, folder)
+        return made
 
     def _shards(self) -> dict[str, list[Row]]:
         """Return the journal rows of each subset's shards, in order."""

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
-from eval.statistics import bootstrap, mcnemar, stratified_bootstrap, wilson
+from eval.statistics import bootstrap, holm, holm_levels, mcnemar, stratified_bootstrap, wilson
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -67,3 +67,31 @@ def test_pairing_narrows_a_difference() -> None:
 def test_stratified_bootstrap_is_exact_for_pure_classes() -> None:
     found = stratified_bootstrap(np.array([1.0, 1, 1, 0, 0]), np.array([0, 0, 0, 1, 1]))
     assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
+
+
+def naive_holm(p_values: list[float]) -> list[float]:
+    """Adjust step by step: the k-th smallest of m times (m - k + 1), and never below the one before."""
+    adjusted, before = [0.0] * len(p_values), 0.0
+    for step, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
+        before = max(before, min(1.0, (len(p_values) - step) * p_values[place]))
+        adjusted[place] = before
+    return adjusted
+
+
+P_VALUES = st.lists(st.floats(1e-6, 1), min_size=1, max_size=12)
+
+
+@given(P_VALUES)
+def test_holm_equals_the_steps_by_hand(p_values: list[float]) -> None:
+    assert holm(np.array(p_values)) == pytest.approx(naive_holm(p_values))
+
+
+def test_holm_of_a_published_example() -> None:
+    found = holm(np.array([0.01, 0.04, 0.03, 0.005]))
+    assert found == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@given(P_VALUES)
+def test_levels_declare_what_adjusted_values_declare(p_values: list[float]) -> None:
+    values = np.array(p_values)
+    assert np.array_equal(values <= holm_levels(values), holm(values) <= 0.05)

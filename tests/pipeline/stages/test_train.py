@@ -86,6 +86,24 @@ def test_units_are_recipe_by_subset_by_seed(run: Path) -> None:
     assert len({key for unit in many for key in unit.products.values()}) == 4
 
 
+def test_equal_shards_are_trained_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two strategies may keep the same samples, and two controls of one size do: one training, a product for each."""
+    from training.systems.rectified_flow import RectifiedFlow
+
+    reshard(run, "random", 0)
+    phases, calls = RectifiedFlow.phases, []
+    monkeypatch.setattr(RectifiedFlow, "phases", lambda *args: calls.append(args) or phases(*args))
+    both = stage(run, subsets=["tmars", "random"], samples_seen=8)
+    (unit,) = both.plan()
+    assert sorted(unit.products) == ["train/flow/random/0", "train/flow/tmars/0"]
+    work(both)
+    assert len(calls) == 2, "two steps, not four"
+    rows = Journal(Store(run)).rows
+    assert rows["train/flow/random/0"].fingerprint() == rows["train/flow/tmars/0"].fingerprint()
+    for name in ("random", "tmars"):
+        assert (run / "train" / "flow" / name / "0" / "model.pt").is_file()
+
+
 def keys(stage: Train) -> dict[str, str]:
     return {product: key for unit in stage.plan() for product, key in unit.products.items()}
 
