@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from winnow.columns import to_numpy
 from winnow.component import Component
 from winnow.errors import unknown
 
@@ -36,7 +37,8 @@ class Columns(Mapping[str, NDArray[Any]]):
     """Named columns of some rows, row-aligned: "meta.text", "clip.similarity", ... of n values each; a `Pool` too.
 
     A column is held as a NumPy or an Arrow array and handed out as either: text is cheapest as Arrow (`arrow`), numbers
-    as NumPy (`[]`), where missing numbers are NaN and other missing values None.
+    as NumPy (`[]`), where missing numbers are NaN and other missing values None. An embedding per row is (n, d), NaN
+    where missing.
     """
 
     def __init__(self, uids: NDArray[np.void], columns: Mapping[str, Any]) -> None:
@@ -61,7 +63,14 @@ class Columns(Mapping[str, NDArray[Any]]):
         if isinstance(values, np.ndarray):
             return values
         chunked = values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])
-        return chunked.to_numpy()  # type: ignore[no-any-return]
+        if pa.types.is_dictionary(chunked.type):  # pyarrow hands out the last of the dictionary for a null
+            chunked = chunked.cast(chunked.type.value_type)
+        if not pa.types.is_fixed_size_list(chunked.type):
+            return chunked.to_numpy()  # type: ignore[no-any-return]
+        vectors = to_numpy(chunked)
+        if chunked.null_count:
+            vectors = np.where(chunked.is_null().to_numpy()[:, None], np.array(np.nan, vectors.dtype), vectors)
+        return vectors
 
     def arrow(self, name: str) -> pa.Array:
         """Return a column as an Arrow array, null where the value is missing (NaN too)."""
@@ -79,7 +88,8 @@ class Columns(Mapping[str, NDArray[Any]]):
             rows: a slice, (n,) bool or (m,) integers.
             names: the columns.
         """
-        return Columns(self.uids[rows], {name: self[name][rows] for name in (self if names is None else names)})
+        columns = {name: self.columns[name] for name in (self if names is None else names)}
+        return Columns(self.uids[rows], {name: _take(values, rows) for name, values in columns.items()})
 
     def chunks(self, names: Iterable[str]) -> Iterator["Columns"]:
         """Yield all rows at once: columns in memory are a pool of one chunk."""
@@ -93,6 +103,13 @@ class Columns(Mapping[str, NDArray[Any]]):
 
     def __len__(self) -> int:
         return len(self.columns)
+
+
+def _take(values: Any, rows: Any) -> Any:
+    """Return some rows of a NumPy or Arrow array, as what it is."""
+    if isinstance(values, np.ndarray) or isinstance(rows, slice):
+        return values[rows]
+    return values.filter(pa.array(rows)) if rows.dtype == bool else values.take(pa.array(rows))
 
 
 @dataclass(frozen=True)
