@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, PlainSerializer, ValidationInfo
+from pydantic import BeforeValidator, PlainSerializer, SerializationInfo, ValidationInfo
 
-from filters.strategy import Strategy, Verdict
+from filters.ranking import Kept
+from filters.strategy import Columns, Judge, Pool, Strategy, Verdict
 from winnow.component import build
 from winnow.errors import UserError, unknown
 
-__all__ = ["Part", "both", "build_strategies", "describe", "needs_of"]
+__all__ = ["Part", "both", "build_strategies", "describe", "in_sequence", "needs_of"]
 
 PACKAGE = "filters.strategies"
 
@@ -58,11 +59,11 @@ def build_strategies(specs: Mapping[str, Any], where: str = "select.strategies")
     return {name: configured.build(name) for name in specs}
 
 
-def describe(strategy: Strategy) -> dict[str, Any]:
-    """Return the config entry that builds the strategy again: its fields and `use`."""
+def describe(strategy: Strategy, context: Any = None) -> dict[str, Any]:
+    """Return the config entry that builds the strategy again: its fields and `use`; `context` is pydantic's."""
     package, _, file = type(strategy).__module__.rpartition(".")
     use = file if package == PACKAGE else f"{type(strategy).__module__}:{type(strategy).__qualname__}"
-    return {"use": use, **strategy.model_dump(mode="json")}
+    return {"use": use, **strategy.model_dump(mode="json", context=context)}
 
 
 def needs_of(parts: Iterable[Strategy]) -> tuple[str, ...]:
@@ -85,6 +86,23 @@ def both(first: Verdict, then: Verdict, count: NDArray[np.uint16]) -> Verdict:
     )
 
 
+def in_sequence(pool: Pool, *parts: Strategy) -> Judge:
+    """Return the judge of filters one after the other: each is fitted on what those before it keep.
+
+    A sample is kept as often as by the part that keeps it least often; a drop's reason is that of the first to drop it.
+    """
+    first = parts[0].fit(pool)
+    if len(parts) == 1:
+        return first
+    then = in_sequence(Kept(pool, first, parts[0].needs()), *parts[1:])
+
+    def judge(columns: Columns) -> Verdict:
+        before, after = first(columns), then(columns)
+        return both(before, after, np.minimum(before.count, after.count))
+
+    return judge
+
+
 def _part(value: Any, info: ValidationInfo) -> Any:
     """Build a nested strategy from the name of a configured one or from its own fields."""
     configured = info.context if isinstance(info.context, _Configured) else _Configured({}, "")
@@ -97,5 +115,10 @@ def _part(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
-Part = Annotated[Strategy, BeforeValidator(_part), PlainSerializer(describe)]
+def _dump(strategy: Strategy, info: SerializationInfo) -> dict[str, Any]:
+    """Write a nested strategy as its config entry."""
+    return describe(strategy, info.context)
+
+
+Part = Annotated[Strategy, BeforeValidator(_part), PlainSerializer(_dump)]
 """Type of a field that holds a strategy: in YAML `{use: basic, ...}`, or the name of another configured strategy."""

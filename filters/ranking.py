@@ -1,22 +1,51 @@
-"""The highest of a score, by two rules: exactly n, ties broken by uid, or DataComp's threshold, which ties survive."""
+"""The highest of a score, by two rules: exactly n, ties broken by uid, or DataComp's threshold, which ties survive.
+
+And the views of a pool that strategies rank in: what another strategy keeps, with a computed score, in order of uid.
+"""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.strategy import Columns, Judge, Pool
-from filters.subset import hash_uids, precedes
+from filters.subset import argsort_uids, hash_uids, precedes
+from winnow.uid import UID
 
-__all__ = ["Cut", "Kept", "datacomp_threshold", "lowest_hashes", "nth_highest", "num_of", "scores_of", "top", "whole"]
+__all__ = [
+    "Computed",
+    "Cut",
+    "Kept",
+    "Score",
+    "datacomp_threshold",
+    "flags_of",
+    "in_uid_order",
+    "lowest_hashes",
+    "nth_highest",
+    "num_of",
+    "scores_of",
+    "top",
+    "whole",
+]
+
+Score = Callable[[Columns], NDArray[np.floating[Any]]]
+"""Gives each row a number by itself, NaN where it has none."""
 
 
 def scores_of(column: NDArray[Any]) -> NDArray[np.floating[Any]]:
     """Return a column as floats, None as NaN; a float column keeps its precision, so that thresholds compare in it."""
     return column if np.issubdtype(column.dtype, np.floating) else np.array(column, dtype=np.float64)
+
+
+def flags_of(columns: Columns, name: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return (n,) whether a column of booleans is true, False where it is missing, and (n,) whether it is there."""
+    values: pa.Array = columns.arrow(name).cast(pa.bool_())
+    true = values.fill_null(False).to_numpy(zero_copy_only=False)
+    return true, values.is_valid().to_numpy(zero_copy_only=False)
 
 
 def num_of(fraction: float, num_samples: int) -> int:
@@ -42,6 +71,42 @@ class Kept:
         """Yield the kept rows of each chunk."""
         for columns in self.pool.chunks(dict.fromkeys((*self.needs, *names))):
             yield columns.take(self.judge(columns).keep, names)
+
+
+class Computed:
+    """A pool with one more column, computed from others row by row."""
+
+    def __init__(
+        self, pool: Pool, name: str, needs: tuple[str, ...], compute: Callable[[Columns], NDArray[Any]]
+    ) -> None:
+        """Take a pool, the new column's name, the columns it is computed from, and how."""
+        self.pool, self.name, self.needs, self.compute = pool, name, needs, compute
+        self.num_samples = pool.num_samples
+
+    def chunks(self, names: Iterable[str]) -> Iterator[Columns]:
+        """Yield the named columns, the new one among them if it is named."""
+        wanted = tuple(names)
+        others = tuple(name for name in wanted if name != self.name)
+        for columns in self.pool.chunks(dict.fromkeys((*others, *self.needs))):
+            given = {name: columns[name] for name in others}
+            if self.name in wanted:
+                given[self.name] = self.compute(columns)
+            yield Columns(columns.uids, given)
+
+
+def in_uid_order(pool: Pool, names: Iterable[str]) -> Columns:
+    """Return whole columns with their rows sorted by uid.
+
+    What is computed from them, sums of floating-point numbers too, cannot depend on the order of the pool's rows. For
+    columns of numbers: it costs their size and 16 bytes a row, twice while it sorts.
+    """
+    names = tuple(names)
+    parts = [(columns.uids, [scores_of(columns[name]) for name in names]) for columns in pool.chunks(names)]
+    uids = np.concatenate([np.zeros(0, UID), *(part for part, _ in parts)])
+    order = argsort_uids(uids)
+    empty = np.zeros(0, np.float32)
+    values = {name: np.concatenate([empty, *(part[i] for _, part in parts)])[order] for i, name in enumerate(names)}
+    return Columns(uids[order], values)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from winnow.errors import UserError, unknown
 from winnow.registry import resolve
 
-__all__ = ["Component", "build", "digest", "validate"]
+__all__ = ["DIGEST", "Component", "build", "digest", "validate"]
+
+DIGEST = "digest"
+"""The serialisation context of `digest`, for fields whose hash is more than their value (winnow/inputs.py)."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -81,7 +84,7 @@ def digest(*parts: Any) -> str:
 
     def plain(value: Any) -> Any:
         if isinstance(value, BaseModel):
-            return {"": type(value).__name__, **value.model_dump(mode="json")}
+            return {"": type(value).__name__, **value.model_dump(mode="json", context=DIGEST)}
         return str(value)
 
     text = json.dumps(parts, sort_keys=True, default=plain, separators=(",", ":"))

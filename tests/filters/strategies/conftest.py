@@ -1,9 +1,10 @@
 """A pool of awkward rows, and what the tests of every strategy need to look at it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from filters.strategy import Columns, Strategy, Verdict
@@ -33,6 +34,15 @@ SIZES: list[tuple[Any, Any]] = [
     (-5, 300),
     (4000, 3000),
 ]
+SIMILARITIES = (
+    "clip_l14",
+    "clip_flipped",
+    "caption_similarity",
+    "clip_along",
+    "clip_heldout",
+    "clip_pool",
+    "dfn",
+)
 SCORES = [0.3, 0.28, 0.2800001, 0.1, 0.3, 0.3, float("nan"), 0.25, -0.02, 0.3]
 
 
@@ -62,7 +72,18 @@ def awkward() -> Columns:
     masked = np.where(rng.random(n) < 0.5, similarity, similarity - np.float32(0.1))
     masked[rng.random(n) < 0.05] = np.nan
     texts = ["", "RED barn", "café naive strasse", None, "unrelated words here", "a b cd"]
-    return make(
+    nan = float("nan")
+
+    def any_of(*values: Any) -> list[Any]:
+        return [values[i] for i in rng.integers(0, len(values), n)]
+
+    def scores() -> Any:
+        """Few distinct values, so that ties are the rule, and some missing."""
+        values = (rng.integers(0, 12, n) / 12).astype(np.float32)
+        values[rng.random(n) < 0.1] = nan
+        return values
+
+    pool = make(
         n,
         meta__text=[CAPTIONS[i] for i in caption],
         meta__original_width=[SIZES[i][0] for i in size],
@@ -72,7 +93,55 @@ def awkward() -> Columns:
         language__language=[("en", "en", "de", None)[i] for i in rng.integers(0, 4, n)],
         text_boxes__area_share=[(0.0, 0.19, 0.2, 0.9, float("nan"))[i] for i in rng.integers(0, 5, n)],
         ocr__text=[texts[i] for i in rng.integers(0, len(texts), n)],
+        ocr__overlap=any_of(0.0, 0.25, 0.5, 1.0, nan),
+        language__confidence=any_of(0.1, 0.5, 0.9, nan),
+        cld3__language=any_of("en", "en", "en", "zh-Latn", None),
+        vocabulary__match=any_of(True, True, False, None),
+        target_clusters__hit=any_of(True, True, False, None),
+        clusters__id=any_of(0, 1, 1, 2, 2, 2, 7, nan),
+        semantic_duplicates__similarity=any_of(-1.0, 0.3, 0.95, 0.951, 0.99, nan, nan),
+        near_duplicates__first=any_of(True, True, False, None),
+        hash_multiplicity__count=any_of(1, 1, 2, 3, 40, nan),
+        metaclip__probability=any_of(0.0, 0.1, 0.5, 0.9, 1.0, nan),
+        metaclip__matches=any_of(0, 1, 2, 9),
+        aesthetic__score=any_of(4.9, 5.0, 5.1, 7.0, nan),
+        watermark__score=any_of(0.1, 0.79, 0.8, 0.9, nan),
+        nsfw__score=any_of(0.01, 0.49, 0.5, 0.9, nan),
+        target_similarity__score=any_of(0.1, 0.604169, 0.60417, 0.99, nan),
+        prototypes__similarity=scores(),
+        **{f"{name}__similarity": scores() for name in SIMILARITIES},
+        **{f"{name}__score": scores() for name in ("neg_clip_loss", "norm_sim", "vas")},
     )
+    clusters = rng.integers(0, 5, n)
+    pool.columns["prototypes.cluster"] = np.where(rng.random(n) < 0.1, nan, clusters)
+    pool.columns["prototypes.intra"] = np.array([0.1, 0.2, 0.3, 0.4, 0.5], np.float32)[clusters]
+    pool.columns["prototypes.inter"] = np.array([0.9, 0.3, 0.8, 0.1, 0.6], np.float32)[clusters]
+    return pool
+
+
+class Chunked:
+    """A pool that hands out its rows some at a time, text as Arrow arrays: the way `select` reads one from disk."""
+
+    def __init__(self, columns: Columns, cuts: Iterable[int]) -> None:
+        bounds = [0, *sorted(cuts), columns.num_samples]
+        self.columns, self.slices = columns, [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
+        self.num_samples = columns.num_samples
+
+    def chunks(self, names: Iterable[str]) -> Iterator[Columns]:
+        wanted = list(names)
+        for rows in self.slices:
+            part = self.columns.take(rows, wanted)
+            yield Columns(part.uids, {name: self.arrow(part[name]) for name in wanted})
+
+    @staticmethod
+    def arrow(values: np.ndarray) -> Any:
+        return pa.array(values, from_pandas=True) if values.dtype == object else values
+
+
+@pytest.fixture
+def chunked() -> type[Chunked]:
+    """Return the pool in chunks: (columns, row numbers to cut before)."""
+    return Chunked
 
 
 class Watched(Columns):
@@ -89,6 +158,10 @@ class Watched(Columns):
     def arrow(self, name: str) -> Any:
         self.read.add(name)
         return super().arrow(name)
+
+    def take(self, rows: Any, names: Iterable[str] | None = None) -> Columns:
+        self.read.update(self if names is None else names)
+        return super().take(rows, names)
 
 
 @pytest.fixture

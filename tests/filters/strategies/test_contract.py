@@ -41,6 +41,18 @@ def test_verdict_does_not_depend_on_the_order_of_rows(strategy: Strategy, awkwar
         np.testing.assert_array_equal(again.reason, verdict.reason[rows])
 
 
+def test_verdict_does_not_depend_on_chunks(strategy: Strategy, awkward: Columns, chunked: Any, reorder: Any) -> None:
+    whole = strategy.select(awkward)
+    rng = np.random.default_rng(11)
+    for cuts in (rng.integers(0, 200, 5), rng.integers(0, 200, 40), range(1, 200)):
+        rows = rng.permutation(awkward.num_samples)
+        permuted = reorder(awkward, rows)
+        judge = strategy.fit(chunked(permuted, cuts))
+        verdicts = [judge(columns) for columns in chunked(permuted, rng.integers(0, 200, 7)).chunks(strategy.needs())]
+        np.testing.assert_array_equal(np.concatenate([part.count for part in verdicts]), whole.count[rows])
+        np.testing.assert_array_equal(np.concatenate([part.reason for part in verdicts]), whole.reason[rows])
+
+
 def test_it_is_deterministic_and_leaves_its_input_alone(strategy: Strategy, awkward: Columns) -> None:
     before = {name: awkward[name].copy() for name in awkward}
     first, second = strategy.select(awkward), strategy.select(awkward)

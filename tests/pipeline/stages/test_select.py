@@ -96,7 +96,12 @@ def test_rerun_does_nothing_and_a_change_reruns_what_it_affects(tmp_path: Path, 
         "no_filter": {},
         "clip_score": {"fraction": 0.3},
         "random": {"use": "random_subset", "same_size_as": "clip_score"},
-        "language": {"use": "laion", "threshold": -1, "score": "masked_clip.similarity"},
+        "language": {
+            "use": "laion2b",
+            "threshold": -1,
+            "score": "masked_clip.similarity",
+            "language_column": "language.language",
+        },
     }
     assert run_stage(stage(tmp_path, **strategies)) == list(strategies)
     assert run_stage(stage(tmp_path, **strategies)) == []

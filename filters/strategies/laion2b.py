@@ -1,23 +1,25 @@
 """The rule that made LAION-2B-en: English, and a CLIP ViT-B/32 similarity of at least 0.28.
 
-Source: Schuhmann et al. 2022, LAION-5B (arXiv 2210.08402); DataComp's `laion2b` baseline.
+Source: Schuhmann et al. 2022, LAION-5B (arXiv 2210.08402); DataComp's `laion2b` baseline, which takes CLD3's top guess
+without a look at its confidence.
 """
 
 import numpy as np
 
+from filters.captions import equals
 from filters.ranking import scores_of
 from filters.strategy import Columns, Strategy, Verdict
 
-__all__ = ["Laion"]
+__all__ = ["Laion2B"]
 
 
-class Laion(Strategy):
+class Laion2B(Strategy):
     """Keep pairs in one language whose similarity reaches a fixed threshold; a missing value is never kept."""
 
     language: str = "en"
     """The language that the caption must have."""
-    language_column: str = "language.language"
-    """Column of language codes; None there is no language."""
+    language_column: str = "cld3.language"
+    """Column of language codes, "language.language" for fastText's; None there is no language."""
     score: str = "clip.similarity"
     """Column of similarities; the threshold is meant for cosines of OpenAI's ViT-B/32."""
     threshold: float = 0.28
@@ -33,7 +35,9 @@ class Laion(Strategy):
         return Verdict.of_rules(
             len(scores),
             {
-                f"{self.language_column} is not {self.language}": columns[self.language_column] == self.language,
+                f"{self.language_column} is not {self.language}": equals(
+                    columns.arrow(self.language_column), self.language
+                ),
                 f"{self.score} missing": ~np.isnan(scores),
                 f"{self.score} below {self.threshold:g}": scores >= self.threshold,
             },
