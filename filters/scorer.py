@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from winnow.component import Component
 
-__all__ = ["Batch", "Scorer"]
+__all__ = ["Batch", "Scorer", "settings_of"]
 
 
 @dataclass
@@ -60,3 +60,18 @@ class Scorer(Component):
             of a sample depend on nothing but the sample (and, within floating-point rounding, on its batch).
         """
         raise NotImplementedError
+
+
+def settings_of(scorer: Component, identity: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a scorer's columns depend on, as JSON: it enters their keys and their files' metadata.
+
+    Args:
+        scorer: a scorer or a pool scorer.
+        identity: its identity.
+    """
+    kind = type(scorer)
+    return {
+        "scorer": f"{kind.__module__}:{kind.__qualname__}",
+        "fields": scorer.model_dump(mode="json"),
+        "identity": dict(identity),
+    }

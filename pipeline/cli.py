@@ -28,6 +28,7 @@ REGISTRIES = {
     "stages": "pipeline.stages",
     "sources": "pipeline.sources",
     "scorers": "filters.scorers",
+    "pool_scorers": "filters.pool_scorers",
     "strategies": "filters.strategies",
     "systems": "training.systems",
     "samplers": "training.samplers",

@@ -54,6 +54,7 @@ def test_import_is_cheap(module: str) -> None:
 def test_every_registry_file_exports_one_entry() -> None:
     for folder in (
         "scorers",
+        "pool_scorers",
         "strategies",
         "systems",
         "samplers",

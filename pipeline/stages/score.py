@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import pyarrow as pa
 from pydantic import Field, PrivateAttr, model_validator
 
-from filters.scorer import Scorer
+from filters.scorer import Scorer, settings_of
 from filters.shared_batch import SharedBatch
 from pipeline.samples import decoded_batches
 from pipeline.stage import Product, Stage, Unit
@@ -58,7 +58,7 @@ class Score(Stage):
 
     def plan(self) -> list[Unit]:
         """Return one unit per shard; its products are the column files of the scorers."""
-        settings = {key: _settings(scorer) for key, scorer in self.built.items()}
+        settings = {key: settings_of(scorer, scorer.identity()) for key, scorer in self.built.items()}
         units = []
         for shard in pool_shards(self.store):
             keys: dict[str, str] = {}
@@ -111,7 +111,7 @@ class Score(Stage):
         for key, scorer in scorers.items():
             if key in self._ready:
                 continue
-            planned, here = unit.spec["settings"][key], _settings(scorer)
+            planned, here = unit.spec["settings"][key], settings_of(scorer, scorer.identity())
             if planned != here:
                 raise UserError(
                     f"scorer {key!r} would compute other columns here than planned (planned {planned['identity']}, "
@@ -163,13 +163,3 @@ def _place(key: str, scorers: Mapping[str, Scorer], ordered: dict[str, Scorer], 
             raise UserError(f"score.scorers.{key}: {unknown('scorer it needs', need, scorers)}")
         _place(need, scorers, ordered, (*path, key))
     ordered.setdefault(key, scorers[key])
-
-
-def _settings(scorer: Scorer) -> dict[str, Any]:
-    """Return what a scorer's columns depend on, as JSON: it enters their keys and their files' metadata."""
-    kind = type(scorer)
-    return {
-        "scorer": f"{kind.__module__}:{kind.__qualname__}",
-        "fields": scorer.model_dump(mode="json"),
-        "identity": dict(scorer.identity()),
-    }

@@ -1,0 +1,130 @@
+"""Near-duplicates: groups of pictures that look alike, by perceptual hash or by embedding, of which one is to be kept.
+
+Two pictures are neighbours when few bits of their hashes differ, or when the cosine of their embeddings is high; all
+that is reached from neighbour to neighbour is one group. The search is exact: hashes that differ in at most r bits
+agree in one of r + 1 parts (Norouzi et al. 2012, multi-index hashing), so only those that share a part are compared.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from filters.compute import cpu_threads, resolve_device
+from filters.embeddings import gather, uid_order, unit
+from filters.pool_scorer import PoolScorer, PoolScores
+from filters.strategy import Pool
+from filters.subset import hash_uids
+from winnow.errors import UserError, require
+
+__all__ = ["NearDuplicates"]
+
+ROWS = 1024
+EDGES_AT_ONCE = 10_000_000
+"""Pairs of neighbours that are kept before they are merged into groups."""
+
+Edges = Iterator[tuple[NDArray[Any], NDArray[Any]]]
+
+
+class NearDuplicates(PoolScorer):
+    """Columns `first` (bool: the sample of its group with the lowest hash of uid) and `size` (int32, of the group)."""
+
+    by: str = "phash.hash"
+    """Column of 64-bit hashes, or of embeddings."""
+    max_distance: int = Field(default=4, ge=0, le=20)
+    """Bits that may differ, of hashes. Costs little up to about 6."""
+    min_similarity: float = Field(default=0.95, gt=0, le=1)
+    """Cosine that must be reached, of embeddings. Every pair is compared: n^2 d multiplications."""
+    seed: int = 0
+    """Of the hash of uid."""
+    device: str = Field(default="auto", exclude=True)
+    """"auto", "cpu" or "cuda"; for embeddings."""
+    threads: int = Field(default=0, ge=0, exclude=True)
+    """CPU threads; 0 takes OMP_NUM_THREADS, else every core."""
+
+    def needs(self) -> tuple[str, ...]:
+        """Read the hashes or embeddings."""
+        return (self.by,)
+
+    def score(self, pool: Pool) -> PoolScores:
+        """Group the pool."""
+        first = next(iter(pool.chunks([self.by])))[self.by]
+        if first.ndim == 2:
+            group = self._by_embedding(pool)
+        elif first.dtype == np.uint64:
+            group = self._by_hash(pool)
+        else:
+            raise UserError(f"near_duplicates: {self.by!r} is a column of {first.dtype}; give hashes or embeddings")
+        uids, _ = uid_order(pool)
+        size = np.bincount(group)
+        order = np.lexsort((uids["f1"], uids["f0"], hash_uids(uids, self.seed), group))
+        leads = np.zeros(len(uids), bool)
+        leads[order[np.cumsum(size) - size]] = True
+        return PoolScores(columns={"first": leads, "size": size[group].astype(np.int32)})
+
+    def _by_hash(self, pool: Pool) -> NDArray[Any]:
+        """Return the (n,) group of each sample; 16 bytes a sample are in memory, and the index of distinct hashes."""
+        hashes, inverse = np.unique(np.concatenate([c[self.by] for c in pool.chunks([self.by])]), return_inverse=True)
+        group: NDArray[Any] = merged(len(hashes), self._hash_neighbors(hashes))[inverse]
+        return group
+
+    def _hash_neighbors(self, hashes: NDArray[np.uint64]) -> Edges:
+        """Yield the pairs of distinct hashes that are neighbours."""
+        if self.max_distance == 0:
+            return
+        faiss = require("faiss", "curate")
+        faiss.omp_set_num_threads(cpu_threads(self.threads))
+        codes = hashes[:, None].view(np.uint8)  # (n, 8)
+        num_parts = self.max_distance + 1
+        index = faiss.IndexBinaryMultiHash(64, num_parts, 64 // num_parts)
+        index.add(codes)
+        for start in range(0, len(codes), ROWS):
+            ends, _, found = index.range_search(codes[start : start + ROWS], self.max_distance + 1)  # strictly below
+            yield start + np.repeat(np.arange(len(ends) - 1), np.diff(ends).astype(np.int64)), found
+
+    def _by_embedding(self, pool: Pool) -> NDArray[Any]:
+        """Return the (n,) group of each sample."""
+        gathered = gather(pool, self.by)
+        return gathered.in_pool_order(merged(len(gathered.uids), self._embedding_neighbors(gathered.vectors[self.by])))
+
+    def _embedding_neighbors(self, vectors: NDArray[Any]) -> Edges:
+        """Yield the pairs of rows that are neighbours, the lower row first."""
+        torch.set_num_threads(cpu_threads(self.threads))
+        device = resolve_device(self.device)
+        for start in range(0, len(vectors), ROWS):
+            x = torch.from_numpy(unit(vectors[start : start + ROWS])).to(device)
+            for other in range(start, len(vectors), 16 * ROWS):
+                y = torch.from_numpy(unit(vectors[other : other + 16 * ROWS])).to(device)
+                found = torch.nonzero(x @ y.T >= self.min_similarity).cpu().numpy()
+                yield start + found[:, 0], other + found[:, 1]
+
+
+def merged(num: int, edges: Edges) -> NDArray[Any]:
+    """Return the (num,) number of each node's connected component."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    group = np.arange(num)
+    pending: list[tuple[NDArray[Any], NDArray[Any]]] = []
+
+    def merge() -> None:
+        nonlocal group, pending
+        if pending:
+            a, b = (np.concatenate(ends) for ends in zip(*pending, strict=True))
+            size = int(group.max()) + 1
+            graph = coo_matrix((np.ones(len(a), bool), (group[a], group[b])), shape=(size, size))
+            group, pending = connected_components(graph, directed=False)[1][group], []
+
+    waiting = 0
+    for a, b in edges:
+        differ = group[a] != group[b]
+        pending.append((a[differ], b[differ]))
+        waiting += int(differ.sum())
+        if waiting > EDGES_AT_ONCE:
+            merge()
+            waiting = 0
+    merge()
+    return group
