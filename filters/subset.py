@@ -6,7 +6,7 @@ Source: Gadre et al. 2023, DataComp (arXiv 2304.14108), what `apply_filter` writ
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ __all__ = [
     "precedes",
     "read_subset",
     "sample",
+    "save_subset",
     "subset_of",
     "union",
     "unique",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 _MAGIC = b"\x93NUMPY"
+_RANGES = 64
 
 
 def subset_of(uids: NDArray[np.void], count: NDArray[Any] | None = None) -> NDArray[np.void]:
@@ -59,6 +61,22 @@ def write_subset(subset: NDArray[np.void]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, subset)
     return buffer.getvalue()
+
+
+def save_subset(file: IO[bytes], parts: Sequence[NDArray[np.void]]) -> int:
+    """Write the .npy file of a subset that is the union of sorted parts, repeats kept, and return its size.
+
+    A range of uids is merged at a time, so that little memory is needed beside the parts.
+    """
+    size = sum(map(len, parts))
+    header = np.lib.format.header_data_from_array_1_0(np.zeros(0, UID)) | {"shape": (size,)}
+    np.lib.format.write_array_header_1_0(file, header)
+    bounds = np.arange(1, _RANGES, dtype=np.uint64) * np.uint64(2**64 // _RANGES)
+    edges = [[0, *np.searchsorted(part["f0"], bounds), len(part)] for part in parts]
+    for place in range(_RANGES):
+        pieces = [part[edge[place] : edge[place + 1]] for part, edge in zip(parts, edges, strict=True)]
+        file.write(subset_of(np.concatenate([np.zeros(0, UID), *pieces])).tobytes())
+    return size
 
 
 def read_subset(data: bytes, name: str = "subset") -> NDArray[np.void]:

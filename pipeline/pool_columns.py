@@ -148,7 +148,9 @@ class PoolColumns:
         for family, names in families.items():
             read = self._read_meta if family == "meta" else self._read_scores
             parts = [read(piece, family, names) for piece in pieces]
-            columns |= {f"{family}.{name}": _joined([part[name] for part in parts]) for name in names}
+            columns |= {
+                f"{family}.{name}": _joined(f"{family}.{name}", [part[name] for part in parts]) for name in names
+            }
         return columns
 
     def _read_meta(self, piece: _Piece, family: str, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
@@ -275,11 +277,21 @@ def _are(column: pa.ChunkedArray, uids: NDArray[np.void]) -> bool:
         return False
 
 
-def _joined(parts: Sequence[pa.ChunkedArray]) -> pa.Array:
-    """Put the parts of a column together; where their types differ, in one that holds all."""
-    if len({part.type for part in parts}) > 1:
-        plain = [part.cast(part.type.value_type) if pa.types.is_dictionary(part.type) else part for part in parts]
-        whole = pa.concat_tables([pa.table({"": part}) for part in plain], promote_options="permissive")[""]
-    else:
-        whole = pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
-    return whole.combine_chunks()
+def _joined(name: str, parts: Sequence[pa.ChunkedArray]) -> pa.Array:
+    """Put the parts of a column together; where their types differ, in one that holds all.
+
+    Raises:
+        UserError: no type holds texts and numbers.
+    """
+    parts = [part for part in parts if len(part)] or parts[:1]
+    kinds = list(dict.fromkeys(part.type for part in parts))
+    if len(kinds) == 1:
+        return pa.chunked_array([chunk for part in parts for chunk in part.chunks], kinds[0]).combine_chunks()
+    plain = [part.cast(part.type.value_type) if pa.types.is_dictionary(part.type) else part for part in parts]
+    try:
+        tables = [pa.table({name: part}) for part in plain]
+        return pa.concat_tables(tables, promote_options="permissive")[name].combine_chunks()
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise UserError(
+            f"the column {name!r} is {kinds[0]} in one file of the pool and {kinds[1]} in another: make them alike"
+        ) from error

@@ -1,8 +1,8 @@
 """Judge every sample of the pool by each strategy: columns in, a subset and the reason of every drop out."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,30 +13,41 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 
 from filters.compose import build_strategies
-from filters.strategy import Columns, Strategy, Verdict
-from filters.subset import argsort_uids, subset_of, write_subset
+from filters.strategy import Strategy, Verdict
+from filters.subset import save_subset, subset_of
+from pipeline.pool_columns import ALIASES, PoolColumns, by_family
 from pipeline.stage import Product, Stage, Unit
 from winnow.columns import column_path
 from winnow.component import digest
 from winnow.errors import UserError, unknown
 from winnow.journal import Row
-from winnow.pool import PoolShard, pool_shards, read_columns
+from winnow.pool import PoolTable, pool_tables
 from winnow.storage import Store
-from winnow.uid import from_hex, to_hex
+from winnow.uid import to_arrow
 
 __all__ = ["Select"]
 
 SHOWN_REASONS = 5
-ALIASES = {"text": "caption"}
-"""DataComp's names of columns that img2dataset's tables call otherwise."""
+AGAIN = "duplicate uid"
+TABLE = pa.schema(
+    {
+        "uid": pa.string(),
+        "count": pa.uint16(),
+        "reason": pa.dictionary(pa.int32(), pa.string()),
+        "shard": pa.dictionary(pa.int32(), pa.string()),
+    }
+)
+"""Columns of `subsets/<strategy>.parquet`."""
+COMPRESSION = "zstd"
 
 
 class Select(Stage):
     """Write the subset of every configured strategy.
 
-    A unit is one strategy. It reads the columns that the strategy needs and nothing else, all of them at once: memory
-    is that of these columns, 16 bytes a sample for the uids, and never a picture. A strategy that refers to another
-    holds its own copy of it and judges again, so units need no order.
+    A unit is one strategy. It reads the columns that the strategy needs and nothing else, some rows at a time: first to
+    fit the strategy, then to judge. In memory are the uids, 16 bytes a sample, those that are kept, another 16, and
+    what the strategy's `fit` holds. A strategy that refers to another holds its own copy of it and judges again, so
+    units need no order. A pool that has metadata and no shards yet is judged by its metadata.
 
     A uid that occurs more than once in the pool is judged once, at its first place; the others are dropped.
     """
@@ -68,113 +79,85 @@ class Select(Stage):
             UserError: a strategy reads a column that the pool does not have.
         """
         pool = Store(self.pool)
-        shards, scored = pool_shards(pool), self.upstream().rows
+        tables, scored = pool_tables(pool), self.upstream().rows
         scorers = {product.split("/")[1] for product in scored if product.startswith("score/")}
-        samples = [shard.fingerprint for shard in shards]
+        samples = [table.fingerprint for table in tables]
+        state = digest(samples, {product: row.fingerprint() for product, row in scored.items()})
         units = []
         for name, strategy in self.built.items():
             scores = []
             for need in strategy.needs():
-                _check_column(pool, need, name, shards[0], scorers)
-            for scorer in sorted(_by_family(strategy.needs()).keys() - {"meta"}):
-                scores.append([_fingerprint(scored, scorer, shard, name) for shard in shards])
+                _check_column(pool, need, name, tables[0], scorers)
+            for scorer in sorted(by_family(strategy.needs()).keys() - {"meta"}):
+                scores.append([_fingerprint(scored, scorer, table, name) for table in tables])
             key = digest(strategy, samples, scores)
-            units.append(Unit(name=name, products={f"select/{name}": key}, spec={"strategy": name}))
+            units.append(Unit(name=name, products={f"select/{name}": key}, spec={"strategy": name, "state": state}))
         return units
 
     def run(self, unit: Unit, attempt: Path) -> Mapping[str, Product]:
         """Judge the pool by one strategy."""
         name = unit.spec["strategy"]
-        shards, pool = pool_shards(Store(self.pool)), Store(self.pool)
-        columns, sizes = _read(pool, shards, self.built[name].needs())
-        verdict = _judge(self.built[name], columns)
-        subset = subset_of(columns.uids, verdict.count)
-        (attempt / "subset.npy").write_bytes(write_subset(subset))
-        shard_of = pa.DictionaryArray.from_arrays(
-            np.repeat(np.arange(len(shards), dtype=np.int32), sizes), [shard.name for shard in shards]
-        )
-        table = {
-            "uid": to_hex(columns.uids),
-            "count": verdict.count,
-            "reason": pa.DictionaryArray.from_arrays(verdict.code.astype(np.int32), list(verdict.reasons)),
-            "shard": shard_of,
-        }
-        pq.write_table(pa.table(table), attempt / "subset.parquet", compression="zstd")
-        dropped = Counter(verdict.reason[~verdict.keep].tolist())
-        counts = {"samples": len(verdict.count), "kept": len(subset)}
+        strategy, pool = self.built[name], _columns(self.pool, unit.spec["state"])
+        kept, dropped = _judge(strategy, pool, attempt / "subset.parquet")
+        with (attempt / "subset.npy").open("wb") as file:
+            num_kept = save_subset(file, kept)
+        counts = {"samples": pool.num_rows, "kept": num_kept}
         counts |= {f"dropped: {reason}": number for reason, number in dropped.most_common(SHOWN_REASONS)}
         files = {f"subsets/{name}{suffix}": attempt / f"subset{suffix}" for suffix in (".npy", ".parquet")}
         return {f"select/{name}": Product(files=files, counts=counts)}
 
 
-def _judge(strategy: Strategy, columns: Columns) -> Verdict:
-    """Return the verdict on all rows of a pool, the strategy having seen each uid once."""
-    order = argsort_uids(columns.uids)  # stable: of equal uids the first in the pool comes first
-    again = np.zeros(columns.num_samples, dtype=bool)
-    again[order[1:]] = columns.uids[order[1:]] == columns.uids[order[:-1]]
-    rows = np.flatnonzero(~again)
-    verdict = strategy.select(Columns(columns.uids[rows], {name: columns[name][rows] for name in columns}))
-    assert ((verdict.code == 0) == verdict.keep).all(), f"{strategy!r}: a drop without a reason, or the reverse"
-    count = np.zeros(columns.num_samples, dtype=np.uint16)
-    code = np.full(columns.num_samples, len(verdict.reasons), dtype=np.uint16)
-    count[rows], code[rows] = verdict.count, verdict.code
-    return Verdict(count, code, (*verdict.reasons, "duplicate uid"))
+@lru_cache(maxsize=1)
+def _columns(pool_url: str, state: str) -> PoolColumns:
+    """Return the pool's columns, remembered while the worker judges strategies: all of them share the uids."""
+    pool = Store(pool_url)
+    return PoolColumns(pool, pool_tables(pool))
 
 
-def _read(pool: Store, shards: Sequence[PoolShard], needs: Iterable[str]) -> tuple[Columns, list[int]]:
-    """Read columns of the whole pool.
+def _judge(strategy: Strategy, pool: PoolColumns, path: Path) -> tuple[list[NDArray[np.void]], Counter[str]]:
+    """Write the verdict on every row of a pool, chunk by chunk, the strategy having seen each uid once.
 
     Returns:
-        the columns, in pool order (shard by shard), and the number of samples of each shard.
-
-    Raises:
-        UserError: a column file does not belong to the samples of its shard.
+        the subset in sorted parts, and the number of drops by reason.
     """
-    families = _by_family(needs)
-    meta = families.pop("meta", [])
-    uids: list[NDArray[np.void]] = []
-    pieces: dict[str, list[NDArray[Any]]] = {f"meta.{name}": [] for name in meta}
-    pieces |= {f"{scorer}.{name}": [] for scorer, names in families.items() for name in names}
-    for shard in shards:
-        table, texts = _samples(pool, shard, meta)
-        uids.append(from_hex(texts))
-        for name in meta:
-            pieces[f"meta.{name}"].append(_values(table[ALIASES.get(name, name)]))
-        for scorer, names in families.items():
-            file = column_path(scorer, shard.name)
-            with pool.open(file) as handle:
-                scores = pq.read_table(handle, columns=["uid", *names])
-            if scores["uid"].to_pylist() != texts:
-                raise UserError(f"{file!r} holds other samples than {shard.tar!r}: run `winnow score` again")
-            for name in names:
-                pieces[f"{scorer}.{name}"].append(_values(scores[name]))
-    columns = {name: np.concatenate(parts) for name, parts in pieces.items()}
-    return Columns(np.concatenate(uids), columns), [len(part) for part in uids]
+    judge = strategy.fit(pool)
+    kept, dropped = [], Counter[str]()
+    # uids are as good as random: statistics would tell a reader nothing
+    with pq.ParquetWriter(
+        path, TABLE, compression=COMPRESSION, use_dictionary=["count", "reason", "shard"], write_statistics=False
+    ) as writer:
+        for rows, columns in zip(pool.rows(), pool.chunks(strategy.needs()), strict=True):
+            verdict = _placed(judge(columns), rows.again)
+            assert ((verdict.code == 0) == verdict.keep).all(), f"{strategy!r}: a drop without a reason, or the reverse"
+            kept.append(subset_of(rows.uids, verdict.count))
+            for code, number in enumerate(np.bincount(verdict.code).tolist()):
+                dropped[verdict.reasons[code]] += number
+            reason = pa.DictionaryArray.from_arrays(verdict.code.astype(np.int32), list(verdict.reasons))
+            arrays = [to_arrow(rows.uids), pa.array(verdict.count), reason, rows.table]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=TABLE))
+    del dropped[""]
+    return kept, +dropped
 
 
-def _samples(pool: Store, shard: PoolShard, meta: Iterable[str]) -> tuple[pa.Table, list[str]]:
-    """Return some columns of a shard's samples (the rows that were downloaded), and their uids as texts."""
-    return read_columns(pool, shard, (ALIASES.get(name, name) for name in meta))
+def _placed(verdict: Verdict, again: NDArray[np.bool_]) -> Verdict:
+    """Return a verdict on all rows, given the one on those that are no duplicates.
+
+    Args:
+        verdict: on m rows.
+        again: (n,) which rows the strategy was not asked about, n - m of them.
+    """
+    reasons = (*verdict.reasons, AGAIN)
+    if not again.any():
+        return Verdict(verdict.count, verdict.code, reasons)
+    count, code = np.zeros(len(again), np.uint16), np.full(len(again), len(verdict.reasons), np.uint16)
+    count[~again], code[~again] = verdict.count, verdict.code
+    return Verdict(count, code, reasons)
 
 
-def _values(column: pa.ChunkedArray) -> NDArray[Any]:
-    """Return a column as an array in which missing numbers are NaN and other missing values None."""
-    return column.to_numpy()  # type: ignore[no-any-return]
+def _check_column(pool: Store, need: str, strategy: str, table: PoolTable, scorers: set[str]) -> None:
+    """See to it that a column may be read and exists, in the first table at least.
 
-
-def _by_family(needs: Iterable[str]) -> dict[str, list[str]]:
-    """Group "family.column" names by family: "meta" or a scorer."""
-    families: dict[str, list[str]] = {}
-    for need in needs:
-        family, _, name = need.partition(".")
-        families.setdefault(family, []).append(name)
-    return families
-
-
-def _check_column(pool: Store, need: str, strategy: str, shard: PoolShard, scorers: set[str]) -> None:
-    """See to it that a column may be read and exists, in the first shard at least.
-
-    The rule is a list of what is allowed, the shard table and the files of finished scorers: what else lies in
+    The rule is a list of what is allowed, the table of samples and the files of finished scorers: what else lies in
     the pool, the truth about synthetic samples above all, is out of a strategy's reach.
 
     Raises:
@@ -182,11 +165,11 @@ def _check_column(pool: Store, need: str, strategy: str, shard: PoolShard, score
     """
     family, _, name = need.partition(".")
     if family == "meta":
-        with pool.open(shard.table) as handle:
+        with pool.open(table.table) as handle:
             accepted = set(pq.read_schema(handle).names)
         accepted |= {alias for alias, column in ALIASES.items() if column in accepted}
     elif family in scorers:
-        with pool.open(column_path(family, shard.name)) as handle:
+        with pool.open(column_path(family, table.name)) as handle:
             accepted = set(pq.read_schema(handle).names) - {"uid", "error"}
     else:
         raise UserError(
@@ -198,16 +181,16 @@ def _check_column(pool: Store, need: str, strategy: str, shard: PoolShard, score
         raise UserError(f"strategy {strategy!r}: {unknown('column', need, (f'{family}.{item}' for item in accepted))}")
 
 
-def _fingerprint(scored: Mapping[str, Row], scorer: str, shard: PoolShard, strategy: str) -> str:
+def _fingerprint(scored: Mapping[str, Row], scorer: str, table: PoolTable, strategy: str) -> str:
     """Return the fingerprint of a scorer's columns of a shard.
 
     Raises:
         UserError: the shard is not scored yet.
     """
-    row = scored.get(f"score/{scorer}/{shard.name}")
+    row = scored.get(f"score/{scorer}/{table.name}")
     if row is None:
         raise UserError(
-            f"strategy {strategy!r} needs the scorer {scorer!r} on every shard, but shard {shard.name!r} is not "
+            f"strategy {strategy!r} needs the scorer {scorer!r} on every shard, but shard {table.name!r} is not "
             "scored yet; run `winnow score`"
         )
     return row.fingerprint()

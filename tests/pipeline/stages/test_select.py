@@ -179,7 +179,7 @@ def test_columns_of_other_samples_are_refused(tmp_path: Path, make_pool: Any) ->
     table = pq.read_table(name)
     pq.write_table(table.take(list(reversed(range(table.num_rows)))), name)
     select = stage(tmp_path, clip_score={})
-    with pytest.raises(UserError, match=r"holds other samples than 'shards/00002\.tar'"):
+    with pytest.raises(UserError, match=r"holds other samples than 'shards/00002\.parquet'"):
         select.run(select.plan()[0], tmp_path)
 
 
