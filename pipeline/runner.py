@@ -117,8 +117,12 @@ def _record(outcome: Outcome, journal: Journal, summary: Summary, meter: Meter) 
     for row in outcome.rows:
         journal.append(row)
         summary.counts.update({kind: count for kind, count in row.counts.items() if kind != "samples"})
-    # the products of a unit speak of the same samples
-    samples = max((row.counts.get("samples", 0) for row in outcome.rows), default=0)
+    # products of one shard ("score/clip/00003", "score/ocr/00003") speak of the same samples
+    shards: dict[str, int] = {}
+    for row in outcome.rows:
+        shard = row.product.rpartition("/")[2]
+        shards[shard] = max(shards.get(shard, 0), row.counts.get("samples", 0))
+    samples = sum(shards.values())
     summary.counts["samples"] += samples
     summary.done += 1
     meter.advance(units=1, samples=samples)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from winnow.errors import UserError
 from winnow.storage import Store
 
-__all__ = ["ColumnWriter", "column_path", "read_column_file", "to_numpy"]
+__all__ = ["ColumnWriter", "column_path", "read_column_file", "to_numpy", "write_columns"]
 
 
 def column_path(scorer: str, shard: str) -> str:
@@ -53,6 +53,21 @@ def to_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
     if array.null_count and not pa.types.is_string(array.type):
         array = array.fill_null(False if pa.types.is_boolean(array.type) else 0)
     return array.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def write_columns(path: Path, uids: pa.Array, columns: pa.Table, errors: pa.Array, settings: Mapping[str, Any]) -> None:
+    """Write a column file.
+
+    Args:
+        path: where.
+        uids: uid of every sample of the shard, in order.
+        columns: a row for each of them.
+        errors: why a row has nulls, else null.
+        settings: JSON-like, kept in the file's metadata under "winnow".
+    """
+    arrays = {"uid": uids, **{name: columns[name] for name in columns.column_names}, "error": errors}
+    metadata = {"winnow": json.dumps(settings, sort_keys=True)}
+    pq.write_table(pa.table(arrays).replace_schema_metadata(metadata), path, compression="zstd")
 
 
 class ColumnWriter:
@@ -92,11 +107,9 @@ class ColumnWriter:
             uids: uid of every sample of the shard, in order.
             settings: JSON-like, kept in the file's metadata under "winnow".
         """
-        arrays = {"uid": pa.array(uids, pa.string())}
-        arrays |= {name: self._column(name, len(uids)) for name in self.pieces[0][1]}
-        arrays["error"] = pa.array([self.errors.get(row) for row in range(len(uids))], pa.string())
-        metadata = {"winnow": json.dumps(settings, sort_keys=True)}
-        pq.write_table(pa.table(arrays).replace_schema_metadata(metadata), path, compression="zstd")
+        columns = pa.table({name: self._column(name, len(uids)) for name in self.pieces[0][1]})
+        errors = pa.array([self.errors.get(row) for row in range(len(uids))], pa.string())
+        write_columns(path, pa.array(uids, pa.string()), columns, errors, settings)
 
     def _column(self, name: str, num_rows: int) -> pa.Array:
         """Put the pieces of a column in their rows; rows in none are null."""

@@ -1,0 +1,1 @@
+"""Formats that can be attached to a pool, one file each."""

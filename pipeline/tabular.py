@@ -1,0 +1,124 @@
+"""Tables that others wrote: find the files, know the columns by their usual names, read block by block.
+
+Source: column names of LAION-400M/5B (URL, TEXT, WIDTH, HEIGHT, similarity), of DataComp (arXiv 2304.14108), of
+img2dataset (url, caption, key) and of clip-retrieval (image_path, caption).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from winnow.errors import UserError
+
+__all__ = ["CANDIDATES", "FORMATS", "Found", "blocks", "find_files", "known_columns"]
+
+CANDIDATES = {
+    "uid": ("uid",),
+    "url": ("url", "image_url", "img_url", "link"),
+    "text": ("text", "caption", "top_caption", "alt", "alt_text", "title"),
+    "original_width": ("original_width", "width"),
+    "original_height": ("original_height", "height"),
+    "sha256": ("sha256",),
+    "key": ("key", "__key__", "image_path"),
+}
+"""Our name -> the names it goes by, in lower case, best first."""
+
+FORMATS = (".parquet", ".csv", ".tsv", ".jsonl")
+STRINGS = ("uid", "url", "text", "sha256", "key")
+
+
+@dataclass(frozen=True)
+class Found:
+    """Files of one file system, by name."""
+
+    fs: Any
+    paths: tuple[str, ...]
+
+    def states(self) -> list[str]:
+        """Return what changes with each file's content: size and time of change, or an object store's own mark."""
+        if isinstance(self.fs, LocalFileSystem):
+            return [f"{(info := self.fs.info(path))['size']}-{info['mtime']}" for path in self.paths]
+        return [str(self.fs.ukey(path)) for path in self.paths]
+
+    def open(self, path: str) -> IO[bytes]:
+        """Open one of the files; what ends in .gz is unpacked."""
+        return self.fs.open(path, "rb", compression="infer")  # type: ignore[no-any-return]
+
+
+def find_files(url: str, field: str, suffixes: tuple[str, ...] = FORMATS) -> Found:
+    """Return the files at a path, in a folder and the folders below it, or of a glob, sorted by name.
+
+    Args:
+        url: local or any fsspec URL.
+        field: the config's key, for the error.
+        suffixes: what counts; each also with .gz.
+
+    Raises:
+        UserError: nothing there that can be read.
+    """
+    fs, path = fsspec.core.url_to_fs(url)
+    if any(sign in path for sign in "*?["):
+        names = fs.glob(path)
+    elif fs.isdir(path):
+        names = fs.find(path)
+    else:
+        names = [path] if fs.exists(path) else []
+    paths = tuple(sorted(str(name) for name in names if str(name).removesuffix(".gz").endswith(suffixes)))
+    if not paths:
+        raise UserError(
+            f"{field}: nothing to read at {url!r}; give a file, folder or glob of {', '.join(suffixes)} (.gz too)"
+        )
+    return Found(fs, paths)
+
+
+def known_columns(names: Iterable[str]) -> dict[str, str]:
+    """Return our name -> the name in the file, for every column that goes by one of the usual names."""
+    by_lower: dict[str, str] = {}
+    for name in names:
+        by_lower.setdefault(name.lower(), name)
+    found = ((ours, next((by_lower[c] for c in usual if c in by_lower), None)) for ours, usual in CANDIDATES.items())
+    return {ours: theirs for ours, theirs in found if theirs is not None}
+
+
+def blocks(file: IO[bytes], path: str, texts: Iterable[str] = ()) -> Iterator[pa.Table]:
+    """Yield the tables of one open file, holding one block in memory at a time.
+
+    Args:
+        file: its unpacked content.
+        path: its name, whose ending tells the format.
+        texts: further columns that are text whatever they look like.
+
+    Raises:
+        UserError: the file is not what its name says.
+    """
+    kind = path.removesuffix(".gz").rpartition(".")[2]
+    try:
+        if kind == "parquet":
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=65536):
+                yield pa.Table.from_batches([batch])
+        elif kind == "jsonl":
+            yield from (pa.Table.from_batches([batch]) for batch in pyarrow.json.open_json(file))
+        else:
+            yield from (pa.Table.from_batches([batch]) for batch in _open_csv(file, kind, texts))
+    except pa.ArrowInvalid as error:
+        raise UserError(f"cannot read {path!r}: {error}") from error
+
+
+def _open_csv(file: IO[bytes], kind: str, texts: Iterable[str]) -> pyarrow.csv.CSVStreamingReader:
+    """Open a csv or tsv file; a caption of digits stays a string, whatever the first block looks like."""
+    names = {name for ours in STRINGS for name in CANDIDATES[ours]} | set(texts)
+    spellings: Mapping[str, pa.DataType] = {
+        spelling: pa.string() for name in names for spelling in (name, name.upper(), name.title())
+    }
+    return pyarrow.csv.open_csv(
+        file,
+        parse_options=pyarrow.csv.ParseOptions(delimiter="\t" if kind == "tsv" else ",", newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=spellings, strings_can_be_null=True),
+    )
