@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 
 from eval.statistics import Estimate
 
-__all__ = ["bootstrap_p_value", "hierarchical_bootstrap", "interval", "resampled_means", "seed_residuals", "t_interval"]
-__all__ += ["welch"]
+__all__ = [
+    "bootstrap_p_value",
+    "hierarchical_bootstrap",
+    "interval",
+    "resampled_means",
+    "seed_residuals",
+    "t_interval",
+    "welch",
+]
 
 MAX_CELLS = 20_000_000
 """Numbers of one block of resampling counts."""
@@ -60,7 +67,7 @@ def seed_residuals(outcomes: Iterable[NDArray[np.floating]]) -> NDArray[np.float
     move all of them alike, they say much. The factor undoes that deviations from a mean of s are too small.
 
     Args:
-        outcomes: (s, e) for each group: s seeds on the same e examples; groups of one seed say nothing and are left out.
+        outcomes: (s, e) for each group: s seeds on the same e examples; groups of one seed are left out.
     """
     parts = [np.zeros(0)]
     for group in outcomes:

@@ -67,7 +67,29 @@ def _stage_command(name: str) -> None:
 
 
 for _name in STAGES:
-    _stage_command(_name)
+    if _name != "bench":  # a group of its own
+        _stage_command(_name)
+
+bench = typer.Typer(no_args_is_help=True, help="Compare strategies, with intervals.")
+app.add_typer(bench, name="bench")
+
+
+@bench.command()
+def filters(
+    config: Config,
+    overrides: Overrides = None,
+    only_truth: Annotated[
+        bool, typer.Option("--only-truth", help="Train nothing: tell what was kept of which category.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Run the loop with a random control for every strategy and tabulate what they keep and what models learn."""
+    changes = [*(overrides or ()), *(["bench.only_truth=true"] if only_truth else [])]
+    resolved = RunConfig(config, changes, defaults={"bench": {}})
+    skipped = ("reshard", "train", "eval", "report") if only_truth else ("report",)
+    _run(resolved, tuple(name for name in STAGES if name not in skipped), dry_run)
+    if not dry_run:
+        console.print(f"The tables: {resolved.run_store.path('bench/filters.md')}, figures beside them in filters.html")
 
 
 def _run(config: RunConfig, stages: tuple[str, ...], dry_run: bool) -> None:

@@ -1,11 +1,13 @@
 """The config of a run: shared keys, one section per stage, in the order of the loop."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pipeline.bench import expand
 from pipeline.executor import Executor
 from pipeline.stage import Stage
 from winnow.component import build
@@ -16,7 +18,20 @@ from winnow.storage import Store
 
 __all__ = ["STAGES", "RunConfig"]
 
-STAGES = ("ingest", "download", "filternet", "score", "select", "reshard", "train", "eval", "report")
+STAGES = (
+    "ingest",
+    "download",
+    "filternet",
+    "score",
+    "attach",
+    "relate",
+    "select",
+    "reshard",
+    "train",
+    "eval",
+    "bench",
+    "report",
+)
 """The order of the loop. Files of `pipeline/stages/` beyond these are stages only for configs that name them."""
 
 SHARED = ("pool", "run_dir", "seed", "source", "config_path")
@@ -26,13 +41,20 @@ SHARED = ("pool", "run_dir", "seed", "source", "config_path")
 class RunConfig:
     """A config file with overrides applied, and the components it describes."""
 
-    def __init__(self, path: str | Path, overrides: Iterable[str] = ()) -> None:
+    def __init__(
+        self, path: str | Path, overrides: Iterable[str] = (), defaults: Mapping[str, Any] | None = None
+    ) -> None:
         """Read and check the whole config: the first mistake in any section is an error here, before anything runs.
+
+        Args:
+            path: the YAML file.
+            overrides: "dotted.key=value" pairs.
+            defaults: sections to add where the file has none of that name.
 
         Raises:
             UserError: names the key, what is accepted and the nearest name.
         """
-        raw = load_config(path, overrides)
+        raw = expand({**(defaults or {}), **load_config(path, overrides)})
         accepted = [*(key for key in SHARED if key != "config_path"), "title", "executor", *STAGES]
         for key in raw:
             if key not in accepted and key != "config_path":
@@ -45,6 +67,7 @@ class RunConfig:
         executor = dict(raw.get("executor") or {})
         self.executor: Executor = build("pipeline.executors", executor, executor.get("use", "ray"), "executor")
         self.stages: dict[str, Stage] = {name: self._stage(name) for name in STAGES if name in raw}
+        self._check_scopes()
 
     @property
     def run_store(self) -> Store:
@@ -55,6 +78,15 @@ class RunConfig:
         """Write the resolved config into the run folder."""
         text = yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True)
         self.run_store.write("config.yaml", text.encode())
+
+    def _check_scopes(self) -> None:
+        """See to it that no product belongs to two stages: each would retire what the other made."""
+        for (first, one), (second, other) in combinations(self.stages.items(), 2):
+            for prefix in {*one.scope()} & {*other.scope()} if one.home == other.home else ():
+                raise UserError(
+                    f"`{first}` and `{second}` both make {prefix!r}: two scorers have the same key, which names the "
+                    "folder of their columns; give one of them another key and the scorer's file as `use`"
+                )
 
     def _stage(self, name: str) -> Stage:
         section = self.values[name]

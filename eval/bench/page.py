@@ -1,0 +1,107 @@
+"""Render a comparison of filters as one self-contained HTML page with figures."""
+
+from importlib.resources import files
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from eval.bench.data import Bench, Score, Table
+from eval.report.svg import Svg, dot_plot
+from eval.statistics import Estimate
+
+__all__ = ["render_page"]
+
+HUES = 6
+
+
+def render_page(bench: Bench) -> str:
+    """Return the page. It refers to nothing outside itself and holds no script and no time of day."""
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"percent": _percent, "points": _points, "p": _p, "number": _number}
+    template = environment.from_string((files("eval.bench") / "template.html").read_text(encoding="utf-8"))
+    drawn = set(bench.controls.values())
+    kept = [row for row in bench.truth.strategies if row.name not in drawn] if bench.truth else []
+    kept.sort(key=lambda row: (-row.precision.value if row.precision.value == row.precision.value else 1.0, row.name))
+    series = _series(bench)
+    return template.render(
+        bench=bench,
+        style=Markup((files("eval.report") / "style.css").read_text(encoding="utf-8")),
+        kept=kept,
+        tables=[(table, _scores(table, series), _differences(table, series)) for table in bench.tables],
+        roles={"control": "random of its size", "no_filter": "no_filter", "strategy": "each other"},
+    )
+
+
+def _series(bench: Bench) -> dict[str, int]:
+    """Give each subset its colour: greys to no_filter and to controls, hues to strategies."""
+    names = sorted({score.subset for table in bench.tables for score in table.scores})
+    drawn = set(bench.controls.values())
+    filters = [name for name in names if name not in drawn and name != "no_filter"]
+    hues = {name: 2 + number % HUES for number, name in enumerate(filters)}
+    return {name: 1 if name in drawn else hues.get(name, 0) for name in names}
+
+
+def _scores(table: Table, series: dict[str, int]) -> Markup:
+    """Draw every subset's mean, a control after the strategy that it belongs to."""
+    control = {c.strategy: c.rival for c in table.comparisons if c.role == "control"}
+    of = {score.subset: score for score in table.scores}
+    order: dict[str, Score] = {}
+    for score in table.scores:
+        if score.subset not in control.values():
+            order[score.subset] = score
+            if score.subset in control:
+                order[control[score.subset]] = of[control[score.subset]]
+    rows = [(name, score.mean, series[name]) for name, score in order.items()]
+    return Markup(dot_plot(rows, f"{table.metric} on {table.task}, mean of the seeds, 95 %", table.chance))
+
+
+def _differences(table: Table, series: dict[str, int]) -> list[tuple[str, Markup]]:
+    """Draw the differences to each kind of rival, largest on top."""
+    out = []
+    for role in ("control", "no_filter"):
+        mine = sorted((c for c in table.comparisons if c.role == role), key=lambda c: -c.difference.value)
+        if mine:
+            rows = [(c.strategy, c.corrected, series[c.strategy]) for c in mine]
+            out.append((role, Markup(_difference_plot(rows, "difference in points, interval at Holm's level"))))
+    return out
+
+
+def _difference_plot(rows: list[tuple[str, Estimate, int]], label: str) -> str:
+    """Draw one horizontal line per difference of shares, with a line at zero."""
+    low = min(0.0, *(row[1].low for row in rows))
+    high = max(0.0, *(row[1].high for row in rows))
+    pad = 0.08 * (high - low or 1)
+    left = 24 + round(7.2 * max(len(row[0]) for row in rows))
+    limits = (100 * (low - pad), 100 * (high + 2 * pad))
+    chart = Svg(760, 62 + 30 * len(rows), limits, (0, 1), left=left, right=64)
+    chart.x_axis(label)
+    chart.line(chart.px(0), chart.top, chart.px(0), chart.bottom_edge, "mark")
+    for number, (name, value, series) in enumerate(rows):
+        y = chart.top + 18 + 30 * number
+        chart.text(left - 12, y + 4, name, "name", "end")
+        chart.line(chart.px(100 * value.low), y, chart.px(100 * value.high), y, f"whisker s{series}")
+        chart.circle(chart.px(100 * value.value), y, f"dot s{series}", f"{name}: {_points(value)}", 6)
+        chart.text(chart.px(100 * value.high) + 9, y + 4, f"{100 * value.value:+.1f}", "value", "start")
+    return chart.done(label)
+
+
+def _percent(value: Estimate) -> str:
+    """Return a share in percent, a dash where it is not defined."""
+    return "–" if value.value != value.value else f"{100 * value.value:.1f}"
+
+
+def _points(value: Estimate) -> str:
+    """Return a difference in points with its interval."""
+    if value.value != value.value:
+        return "–"
+    return f"{100 * value.value:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
+
+
+def _p(value: float | None) -> str:
+    """Return a p-value."""
+    return "–" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _number(value: int) -> str:
+    """Return a count with separators."""
+    return f"{value:,}"

@@ -1,0 +1,133 @@
+"""Say in words what a comparison of filters shows, and where it shows nothing."""
+
+from collections.abc import Sequence
+
+from eval.bench.data import Answer, Bench, Comparison, Table, Truth
+
+__all__ = ["limits", "statements"]
+
+RIVALS = {"control": "a random subset of the same size", "no_filter": "no filter"}
+
+
+def statements(bench: Bench) -> list[str]:
+    """Return the findings: the order of each table, who beats whom, and the direct questions' answers."""
+    out = []
+    if bench.truth:
+        out += _kept(bench.truth)
+    for table in bench.tables:
+        out.append(_order(bench, table))
+        out += [_verdicts(table, role) for role in RIVALS if any(c.role == role for c in table.comparisons)]
+    for answer in bench.answers:
+        out += _answer(answer, bench.truth)
+    return out
+
+
+def limits(bench: Bench) -> list[str]:
+    """Return what the numbers do not cover."""
+    seeds = sorted({len(score.by_seed) for table in bench.tables for score in table.scores})
+    out = []
+    if bench.tables and min(seeds) < 2:
+        out.append("One training seed: intervals are test-set uncertainty only; another seed may move them as much.")
+    elif seeds:
+        out.append(
+            f"{seeds[0]} training seeds a subset. Their spread is pooled over all subsets of a table, as if seeds "
+            "moved all of them alike; Welch's test beside it does without."
+        )
+    if bench.controls and bench.tables:
+        out.append("A control is one random draw for all training seeds; strategies that keep as many share it.")
+        out.append("Corrections are within a table: of twenty tables without any effect one may still show one.")
+    return out
+
+
+def _kept(truth: Truth) -> list[str]:
+    """Say which strategy keeps the purest set."""
+    ranked = sorted(
+        (row for row in truth.strategies if row.name != "no_filter" and row.kept),
+        key=lambda row: (-row.precision.value, row.name),
+    )
+    base = next((row for row in truth.strategies if row.name == "no_filter"), None)
+    if not ranked:
+        return []
+    best = ranked[0]
+    words = f"Of what `{best.name}` keeps, {_share(best.precision.value)} of the pictures show what their caption says"
+    words += f", the highest precision; it keeps {_share(best.recall.value)} of all such pairs"
+    return [words + (f". In the pool they are {_share(base.precision.value)}." if base else ".")]
+
+
+def _order(bench: Bench, table: Table) -> str:
+    """Name the strategies by their mean."""
+    drawn = set(bench.controls.values())
+    ranked = [score for score in table.scores if score.subset not in drawn]
+    names = [f"{score.subset} {_share(score.mean.value)}" for score in ranked]
+    chance = f" (chance {_share(table.chance)})" if table.chance is not None else ""
+    return f"By {_title(table)}{chance}, in the order of their means: {', '.join(names)}."
+
+
+def _verdicts(table: Table, role: str) -> str:
+    """Say which strategies differ from their rivals beyond the corrected interval."""
+    mine = sorted((c for c in table.comparisons if c.role == role), key=lambda c: -c.difference.value)
+    better, worse, none = ([c for c in mine if c.verdict == word] for word in ("better", "worse", "none"))
+    words = f"{_title(table)}, against {RIVALS[role]}: "
+    words = words[0].upper() + words[1:]
+    if not better and not worse:
+        return f"{words}no difference can be shown for any of {len(mine)} strategies."
+    parts = []
+    if better:
+        parts.append(f"{_list(better)} {_is(better)} better beyond the corrected interval")
+    if worse:
+        parts.append(f"{_list(worse)} {_is(worse)} worse beyond it" if better else f"{_list(worse)} {_is(worse)} worse")
+    if none:
+        parts.append(f"no difference can be shown for {', '.join(c.strategy for c in none)}")
+    return words + "; ".join(parts) + "."
+
+
+def _answer(answer: Answer, truth: Truth | None) -> list[str]:
+    """Answer a direct question, category by category, then by the models."""
+    out, first, second = [], answer.first, answer.second
+    names = [group.name for group in truth.groups if group.kind == "category"] if truth else []
+    changes = []
+    for name in names:
+        found = answer.kept[name]
+        if found.excludes_zero:
+            more = "more" if found.value > 0 else "less"
+            changes.append(
+                f"{abs(100 * found.value):.1f} points {more} of `{name}` "
+                f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+            )
+    if names:
+        what = f"keeps {', '.join(changes)}" if changes else "keeps the same shares of every category, within intervals"
+        change = answer.kept["precision"]
+        out.append(
+            f"{first} against {second}: it {what}. Its precision differs by {100 * change.value:+.1f} points "
+            f"[{100 * change.low:+.1f}, {100 * change.high:+.1f}]."
+        )
+    for table, comparison in answer.comparisons:
+        words = {
+            "better": f"{first} is better than {second} by {_points(comparison)}",
+            "worse": f"{first} is worse than {second} by {_points(comparison)}",
+            "none": f"no difference between {first} and {second} can be shown ({_points(comparison)})",
+        }
+        out.append(f"By {_title(table)}, {words[comparison.verdict]}.")
+    return out
+
+
+def _title(table: Table) -> str:
+    return f"{table.metric} on {table.task} ({table.recipe})"
+
+
+def _list(found: Sequence[Comparison]) -> str:
+    return ", ".join(f"{c.strategy} ({_points(c)})" for c in found)
+
+
+def _is(found: Sequence[Comparison]) -> str:
+    return "is" if len(found) == 1 else "are"
+
+
+def _points(comparison: Comparison) -> str:
+    """Return a difference with its corrected interval."""
+    low, high = 100 * comparison.corrected.low, 100 * comparison.corrected.high
+    return f"{100 * comparison.difference.value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
