@@ -4,7 +4,6 @@ A head's shape is whatever its file of weights says: linear layers in a row, bef
 the embedding's dimensions. Only what a file cannot say, the functions between the layers, is fixed by the scorer.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 
 from filters.scorer import Batch, Scorer
-from filters.weights import file_sha256
+from filters.weights import file_sha256, natural_key
 from winnow.errors import UserError
 
 __all__ = ["Head", "HeadScorer", "load_head"]
@@ -76,7 +75,7 @@ def load_head(path: Path) -> Head:
     linear = {name: m for name, m in modules.items() if "weight" in m and m["weight"].ndim == 2}
     norms = [m for name, m in modules.items() if name not in linear]
     # safetensors files are not in the order of the layers
-    layers = [linear[name] for name in sorted(linear, key=_natural)]
+    layers = [linear[name] for name in sorted(linear, key=natural_key)]
     shapes = [layer["weight"].shape for layer in layers]
     fits = all(before[0] == after[1] for before, after in pairwise(shapes))
     if not layers or not fits or shapes[-1][0] != 1 or len(norms) > 1:
@@ -176,8 +175,3 @@ def _affine(norm: Mapping[str, NDArray[Any]], path: Path) -> tuple[NDArray[Any],
         raise UserError(f"{str(path)!r} is no head: a normalisation without mean and variance, only {sorted(norm)}")
     scale = norm.get("weight", 1.0) / np.sqrt(variance)
     return scale, norm.get("bias", 0.0) - mean * scale
-
-
-def _natural(name: str) -> tuple[Any, ...]:
-    """Return a sorting key by which layers.2 comes before layers.10."""
-    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))

@@ -1,12 +1,14 @@
 """Which weights a model scorer computes with: hashes of files, names of published ones."""
 
 import hashlib
+import re
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from winnow.errors import UserError
 
-__all__ = ["file_sha256", "weights_identity"]
+__all__ = ["file_sha256", "natural_key", "weights_identity"]
 
 
 def weights_identity(model: str, pretrained: str) -> str:
@@ -47,7 +49,12 @@ def file_sha256(path: Path) -> str:
     return _sha256_of(str(path), state.st_size, state.st_mtime_ns)
 
 
-@lru_cache(maxsize=16)
+def natural_key(name: str) -> tuple[Any, ...]:
+    """Return the sorting key by which epoch_2.pt comes before epoch_10.pt, and layers.2 before layers.10."""
+    return tuple(int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name))
+
+
+@lru_cache(maxsize=256)
 def _sha256_of(path: str, size: int, mtime_ns: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
