@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Fill", "covered", "mask_polygons"]
+__all__ = ["Fill", "Shape", "covered", "mask_polygons"]
 
 Fill = Literal["ring_mean", "box_mean", "image_mean", "constant"]
+Shape = Literal["polygon", "box"]
 
 
 def mask_polygons(
@@ -23,6 +24,8 @@ def mask_polygons(
     dilation: int = 0,
     ring_width: int = 4,
     constant: int = 127,
+    inflation: float = 0.0,
+    shape: Shape = "polygon",
 ) -> NDArray[np.uint8]:
     """Return the picture with each polygon filled by one colour; the very same array where there is no polygon.
 
@@ -38,10 +41,16 @@ def mask_polygons(
         dilation: pixels by which each polygon grows on every side first.
         ring_width: pixels.
         constant: grey level in 0..255.
+        inflation: share of its own height (the shorter side of its rotated bounding rectangle) by which each polygon
+            grows on every side, beside `dilation`.
+        shape: "polygon": as detected; "box": its axis-aligned bounding rectangle.
     """
     if not len(polygons):
         return image
-    masks = [_grown(_rasterised(image.shape[:2], polygon), dilation) for polygon in polygons]
+    margins = [dilation + (round(inflation * _height(polygon)) if inflation else 0) for polygon in polygons]
+    if shape == "box":
+        polygons = [_bounding_box(polygon) for polygon in polygons]
+    masks = [_grown(_rasterised(image.shape[:2], p), margin) for p, margin in zip(polygons, margins, strict=True)]
     uncovered = ~np.logical_or.reduce(masks)
     out = image.copy()
     for mask in masks:
@@ -61,6 +70,17 @@ def covered(shape: tuple[int, int], polygons: Sequence[NDArray[np.float32]]) -> 
     if not len(polygons):
         return 0.0
     return float(np.logical_or.reduce([_rasterised(shape, polygon) for polygon in polygons]).mean())
+
+
+def _height(polygon: NDArray[np.float32]) -> float:
+    """Return the shorter side, in pixels, of a polygon's rotated bounding rectangle."""
+    return float(min(cv2.minAreaRect(polygon.astype(np.float32))[1]))
+
+
+def _bounding_box(polygon: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the axis-aligned rectangle (4, 2) around a polygon."""
+    (left, top), (right, bottom) = polygon.min(axis=0), polygon.max(axis=0)
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
 
 
 def _rasterised(shape: tuple[int, int], polygon: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
-"""The text-detector role, a part of the scorer `text_boxes`: a picture in, the outlines of its text out."""
+"""The text-detector role, a part of the scorer `text_boxes`: pictures in, the outlines of their text out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,3 +37,7 @@ class TextDetector(Component):
             k arrays (4, 2) of pixel coordinates x, y in this image.
         """
         raise NotImplementedError
+
+    def detect_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[list[NDArray[np.float32]]]:
+        """Return what `detect` finds in each of several pictures; an entry that is faster on many overrides it."""
+        return [self.detect(image) for image in images]

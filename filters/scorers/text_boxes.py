@@ -1,7 +1,7 @@
 """Where the text in a picture is: outlines, their number, the share of the picture they cover."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 
+from filters.gate import Gate
 from filters.masking import covered
 from filters.scorer import Batch, Scorer
 from filters.textdetector import TextDetector
@@ -20,7 +21,8 @@ __all__ = ["TextBoxes"]
 class TextBoxes(Scorer):
     """Columns `boxes`, `num_boxes` (int32) and `area_share` (float32 in [0, 1]).
 
-    `boxes` is JSON: a list of polygons [[x, y], ...] in pixels of the stored picture.
+    `boxes` is JSON: a list of polygons [[x, y], ...] in pixels of the stored picture. Rows that a gate stops have no
+    boxes (null), -1 of them, and an area share of NaN.
     T-MARS itself uses FAST-tiny; see docs/scoring.md for what differs.
     """
 
@@ -30,8 +32,14 @@ class TextBoxes(Scorer):
     """Pixels that the longer side of a box's bounding rectangle must reach."""
     enlarge_below: int = Field(default=32, ge=32)
     """Pictures whose longer side is shorter, in pixels, are enlarged to it first; 32 is the detectors' least."""
+    only_if: Gate | None = None
+    """Look for text in the rows alone that pass this gate; in all where there is none."""
 
     _detector: TextDetector | None = PrivateAttr(None)
+
+    def needs(self) -> tuple[str, ...]:
+        """Return the scorer that the gate reads."""
+        return (self.only_if.clip,) if self.only_if else ()
 
     def identity(self) -> Mapping[str, str]:
         """Return the detector's fields and identity."""
@@ -44,26 +52,37 @@ class TextBoxes(Scorer):
         self._detector.setup()
 
     def score(self, batch: Batch) -> Mapping[str, Any]:
-        """Detect text in one picture after the other: batches gain nothing on a CPU, and sizes vary."""
-        found = [self._detect(image) for image in batch.images]
-        sizes = [(image.shape[0], image.shape[1]) for image in batch.images]
-        return {
-            "boxes": [json.dumps([np.round(box, 2).tolist() for box in boxes]) for boxes in found],
-            "num_boxes": np.array([len(boxes) for boxes in found], np.int32),
-            "area_share": np.array([covered(s, b) for s, b in zip(sizes, found, strict=True)], np.float32),
-        }
+        """Detect text in the pictures that pass the gate."""
+        looked = np.ones(len(batch), bool) if self.only_if is None else self.only_if.passes(batch.columns)
+        rows = np.flatnonzero(looked)
+        boxes: list[str | None] = [None] * len(batch)
+        num_boxes, area = np.full(len(batch), -1, np.int32), np.full(len(batch), np.nan, np.float32)
+        images = [batch.images[row] for row in rows]
+        for row, image, found in zip(rows, images, self._detect(images), strict=True):
+            boxes[row] = json.dumps([np.round(box, 2).tolist() for box in found])
+            num_boxes[row], area[row] = len(found), covered((image.shape[0], image.shape[1]), found)
+        return {"boxes": boxes, "num_boxes": num_boxes, "area_share": area}
 
     def _build(self) -> TextDetector:
         spec = {"use": self.detector} if isinstance(self.detector, str) else self.detector
         detector: TextDetector = build("filters.textdetect", spec, "detector", "text_boxes")
         return detector
 
-    def _detect(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Return the boxes of one picture that are large enough, float32 (4, 2), in its own pixels."""
+    def _detect(self, images: Sequence[NDArray[np.uint8]]) -> list[list[NDArray[np.float32]]]:
+        """Return the boxes of each picture that are large enough, float32 (4, 2), in its own pixels."""
         assert self._detector is not None, "setup() comes before score()"
-        scale = max(1.0, self.enlarge_below / max(image.shape[:2]))
-        if scale > 1:
-            size = [max(1, round(side * scale)) for side in (image.shape[1], image.shape[0])]
-            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)
-        boxes = [box.astype(np.float64) / scale for box in self._detector.detect(image)]
-        return [box.astype(np.float32) for box in boxes if np.ptp(box, axis=0).max() >= self.min_size]
+        scales = [max(1.0, self.enlarge_below / max(image.shape[:2])) for image in images]
+        found = self._detector.detect_batch([_enlarged(i, scale) for i, scale in zip(images, scales, strict=True)])
+        out = []
+        for boxes, scale in zip(found, scales, strict=True):
+            own = [box.astype(np.float64) / scale for box in boxes]
+            out.append([box.astype(np.float32) for box in own if np.ptp(box, axis=0).max() >= self.min_size])
+        return out
+
+
+def _enlarged(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    """Return a picture at `scale` times its size; the very same array at 1."""
+    if scale == 1:
+        return image
+    size = [max(1, round(side * scale)) for side in (image.shape[1], image.shape[0])]
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), np.uint8)

@@ -3,17 +3,13 @@
 Source: Maini et al. 2023, T-MARS (arXiv 2307.03132), "text match"; it gives no overlap rule, so this one is ours.
 """
 
-import re
-import unicodedata
-
 import numpy as np
 from pydantic import Field
 
 from filters.strategy import Columns, Strategy, Verdict
+from filters.wordmatch import overlap
 
 __all__ = ["TextMatch"]
-
-_WORD = re.compile(r"[^\W_]+")
 
 
 class TextMatch(Strategy):
@@ -36,25 +32,14 @@ class TextMatch(Strategy):
         """Compare the two texts of every pair that has recognised text."""
         recognised = columns[self.text]
         present = np.array([isinstance(text, str) for text in recognised], dtype=bool)
-        overlap = np.zeros(len(recognised))
+        captions, shares = columns["meta.text"], np.zeros(len(recognised))
         for row in np.flatnonzero(present):
             if recognised[row]:
-                overlap[row] = _overlap(columns["meta.text"][row] or "", recognised[row])
+                shares[row] = overlap(captions[row] or "", recognised[row])
         return Verdict.of_rules(
             len(recognised),
             {
                 f"{self.text} missing": present,
-                f"{self.text} shows {100 * self.threshold:g}% or more of the caption": overlap < self.threshold,
+                f"{self.text} shows {100 * self.threshold:g}% or more of the caption": shares < self.threshold,
             },
         )
-
-
-def _overlap(caption: str, recognised: str) -> float:
-    """Return the share of the caption's distinct words that are recognised too, 0 where it has none."""
-    words = _words(caption)
-    return len(words & _words(recognised)) / len(words) if words else 0.0
-
-
-def _words(text: str) -> set[str]:
-    """Return the distinct runs of letters and digits, normalised."""
-    return set(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))

@@ -3,10 +3,8 @@
 Source: Baek et al. 2019, Character Region Awareness for Text Detection (arXiv 1904.01941).
 """
 
-import hashlib
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +16,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from filters.clip_inference import DTYPES
 from filters.compute import cpu_threads, resolve_device, resolve_precision
+from filters.easyocr_reader import open_reader, weights_hash
 from filters.textdetector import TextDetector
-from winnow.errors import require
 
 __all__ = ["CRAFT"]
 
@@ -38,23 +36,14 @@ class CRAFT(TextDetector):
 
     def identity(self) -> Mapping[str, str]:
         """Return the hash of the weights and the precision used here."""
-        weights = hashlib.sha256((_weights_dir() / "craft_mlt_25k.pth").read_bytes()).hexdigest()
-        return {"weights": weights, "precision": resolve_precision(self.precision, resolve_device(self.device))}
+        precision = resolve_precision(self.precision, resolve_device(self.device))
+        return {"weights": weights_hash("craft_mlt_25k.pth"), "precision": precision}
 
     def setup(self) -> None:
         """Load the detector and put a faster network in its place."""
-        easyocr = require("easyocr", "text")
         torch.set_num_threads(cpu_threads(self.threads))
         device = resolve_device(self.device)
-        reader = easyocr.Reader(
-            ["en"],
-            recognizer=False,
-            quantize=False,
-            gpu=False,
-            model_storage_directory=str(_weights_dir()),
-            download_enabled=False,
-            verbose=False,
-        )
+        reader = open_reader(detector=True, recogniser=False)
         reader.device = device
         reader.detector = _FastNetwork(reader.detector, DTYPES[resolve_precision(self.precision, device)]).to(device)
         self._reader = reader
@@ -91,8 +80,3 @@ class _FastNetwork(nn.Module):
         """Return the region and affinity scores, (B, H/2, W/2, 2) float32, and the features behind them."""
         scores, features = self.network(x.to(dtype=self.dtype, memory_format=torch.channels_last))
         return scores.float(), features
-
-
-def _weights_dir() -> Path:
-    """Return the folder of the packaged CRAFT weights."""
-    return Path(require("easyocr_en_models", "text").model_dir())

@@ -16,7 +16,7 @@ from winnow.registry import names
 TINY = "configs/models/winnow-tiny.json"
 CAPTIONS = ["a red bird", "", "ein Hund im Garten\nam Abend", "SALE 50%", "une maison bleue", "x"]
 HEADS = ("aesthetic", "nsfw", "watermark")
-MODELS = ("clip", "masked_clip", "text_boxes", *HEADS)
+MODELS = ("clip", "clip_flipped", "masked_clip", "ocr", "text_boxes", *HEADS)
 """Scorers whose values may differ in the last bits between batches."""
 
 

@@ -2,22 +2,14 @@ import cv2
 import numpy as np
 import pytest
 
-from filters.textdetect.craft import CRAFT, _weights_dir
+from filters.easyocr_reader import open_reader
+from filters.textdetect.craft import CRAFT
 
 
 @pytest.fixture(scope="module")
 def reader():  # type: ignore[no-untyped-def]
-    easyocr = pytest.importorskip("easyocr")
-    folder = str(_weights_dir())
-    return easyocr.Reader(
-        ["en"],
-        recognizer=False,
-        quantize=False,
-        gpu=False,
-        model_storage_directory=folder,
-        download_enabled=False,
-        verbose=False,
-    )
+    pytest.importorskip("easyocr")
+    return open_reader(detector=True, recogniser=False)
 
 
 def ready(precision: str) -> CRAFT:
