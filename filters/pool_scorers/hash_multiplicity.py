@@ -14,8 +14,8 @@ from winnow.uid import from_hex
 
 __all__ = ["HashMultiplicity"]
 
-NUM_CHARS = 32
-"""Characters that are compared: no two files of any pool share the first 128 bits of a sha256 by chance."""
+ODD = np.uint64(0x9E3779B97F4A7C15)
+"""2^64 divided by the golden ratio."""
 
 
 class HashMultiplicity(PoolScorer):
@@ -32,11 +32,14 @@ class HashMultiplicity(PoolScorer):
         """Count. 16 bytes a sample are in memory."""
         parts = []
         for columns in pool.chunks([self.hash]):
-            starts = pc.utf8_slice_codeunits(columns.arrow(self.hash), 0, NUM_CHARS).to_pylist()
+            texts = pc.utf8_lower(columns.arrow(self.hash))
             try:
-                parts.append(from_hex(starts))
+                start, end = (from_hex(pc.utf8_slice_codeunits(texts, *ends)) for ends in ((0, 32), (-32, None)))
             except ValueError as error:
                 raise UserError(f"{self.hash!r} is no column of hexadecimal hashes: {error}") from None
+            for word in ("f0", "f1"):  # 128 bits of all of it: enough to tell the files of any pool apart
+                start[word] += end[word] * ODD
+            parts.append(start)
         hashes = np.concatenate(parts)
         order = argsort_uids(hashes)
         fresh = np.append(True, hashes[order[1:]] != hashes[order[:-1]])

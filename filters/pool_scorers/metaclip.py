@@ -7,6 +7,7 @@ t / count; a pair is kept if any of its entries fires. A pair with no entry is n
 
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self
@@ -109,9 +110,9 @@ class Metaclip(PoolScorer):
         """Return the file of entries."""
         if self.entries:
             return Path(self.entries)
-        import timm.data
-
-        return Path(timm.data.__file__).parent / "_info" / "imagenet_synset_to_lemma.txt"
+        timm = find_spec("timm")  # importing it would import torch and a thousand models
+        assert timm is not None and timm.origin is not None, "timm is among the dependencies"
+        return Path(timm.origin).parent / "data" / "_info" / "imagenet_synset_to_lemma.txt"
 
 
 def _spaced(text: str) -> str:

@@ -7,13 +7,14 @@ the square of NormSim_2 divided by their number: the same order of samples.
 Shapes: n samples, t targets, d embedding.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, Self
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from filters.compute import cpu_threads, resolve_device
 from filters.embeddings import BLOCK_ROWS, unit
@@ -36,25 +37,27 @@ class NormSim(PoolScorer):
 
     embedding: str = "clip.image_embedding"
     """Column of embeddings; they are scaled to length 1 first."""
-    target: Literal["pool"] | TargetSet = Field(default="pool", union_mode="left_to_right")
+    target: TargetSet | None = None
     """Embeddings of the target set, by the model of `embedding`; "pool", for p 2 alone, is the pool itself (VAS-D)."""
-    p: float | Literal["inf"] = 2
-    """Of the norm, above 0; "inf" takes the highest similarity itself, not its absolute value."""
+    p: float = Field(default=2.0, gt=0)
+    """Of the norm; inf takes the highest similarity itself, not its absolute value."""
     device: str = Field(default="auto", exclude=True)
     """"auto", "cpu" or "cuda"."""
     threads: int = Field(default=0, ge=0, exclude=True)
     """CPU threads; 0 takes OMP_NUM_THREADS, else every core."""
 
-    @field_validator("p", mode="before")
+    @field_validator("target", mode="before")
     @classmethod
-    def _infinite(cls, value: Any) -> Any:
-        return "inf" if value == float("inf") else value
+    def _pool(cls, value: Any) -> Any:
+        return None if value == "pool" else value
+
+    @field_serializer("p")
+    def _plain(self, p: float) -> float | str:
+        return "inf" if math.isinf(p) else p  # JSON knows no infinity
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.p != "inf" and not self.p > 0:
-            raise UserError(f"`p` must be above 0 or inf, not {self.p}")
-        if self.target == "pool" and self.p != 2:
+        if self.target is None and self.p != 2:
             raise UserError(f"the target `pool` goes with `p: 2`, not {self.p}: give the path of a target set")
         return self
 
@@ -64,7 +67,7 @@ class NormSim(PoolScorer):
 
     def identity(self) -> Mapping[str, str]:
         """Return the hash of the target set."""
-        return self.target.identity() if isinstance(self.target, TargetSet) else {}
+        return self.target.identity() if self.target else {}
 
     def score(self, pool: Pool) -> PoolScores:
         """Score chunk after chunk."""
@@ -79,8 +82,7 @@ class NormSim(PoolScorer):
 
     def _norm(self, pool: Pool, width: int, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
         """Return the function from (m, d) samples to their (m,) scores."""
-        own = not isinstance(self.target, TargetSet)
-        blocks = self._blocks(pool) if own else [self.target.check(width, self.embedding)]
+        blocks = [self.target.check(width, self.embedding)] if self.target else self._blocks(pool)
         if self.p == 2:
             second = torch.zeros(width, width, dtype=torch.float64)
             for block in blocks:
@@ -88,14 +90,14 @@ class NormSim(PoolScorer):
             second = second.float().to(device)
             return lambda x: torch.einsum("nd,nd->n", x @ second, x).clamp_min(0).sqrt()
         targets = torch.split(torch.from_numpy(next(iter(blocks))).to(device), TARGETS_AT_ONCE)
-        if self.p == "inf":
+        if math.isinf(self.p):
             return lambda x: torch.stack([(x @ t.T).amax(1) for t in targets]).amax(0)
         p = self.p
         return lambda x: torch.stack([(x @ t.T).abs_().pow_(p).sum(1) for t in targets]).double().sum(0).pow(1 / p)
 
-    def _blocks(self, pool: Pool) -> Any:
+    def _blocks(self, pool: Pool) -> Iterator[NDArray[np.float32]]:
         """Yield the samples' embeddings, some rows at a time, of length 1."""
         for columns in pool.chunks([self.embedding]):
-            vectors: NDArray[Any] = columns[self.embedding]
+            vectors = columns[self.embedding]
             for start in range(0, len(vectors), BLOCK_ROWS):
                 yield unit(vectors[start : start + BLOCK_ROWS])
