@@ -25,7 +25,7 @@ def uniforms(uids: NDArray[np.void], name: str, seed: int, draw: int = 0) -> NDA
 def expected_counts(weights: NDArray[Any], size: float, most: float) -> NDArray[np.float64]:
     """Return (n,) min(most, s * weight) with the s that makes them sum to `size`.
 
-    They stand for draws with replacement in which a sample that was drawn `most` times is drawn no more: the mean counts
+    They stand for draws with replacement in which a sample drawn `most` times is drawn no more: the mean counts
     of those, but for samples so near to `most` that chance alone stops some. Where even `most` of each weight above 0
     sums to less than `size`, it is that.
 

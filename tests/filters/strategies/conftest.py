@@ -1,6 +1,7 @@
 """A pool of awkward rows, and what the tests of every strategy need to look at it."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ class Chunked:
 
     def __init__(self, columns: Columns, cuts: Iterable[int]) -> None:
         bounds = [0, *sorted(cuts), columns.num_samples]
-        self.columns, self.slices = columns, [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
+        self.columns, self.slices = columns, [slice(*pair) for pair in pairwise(bounds)]
         self.num_samples = columns.num_samples
 
     def chunks(self, names: Iterable[str]) -> Iterator[Columns]:
