@@ -1,10 +1,15 @@
-"""Cut pictures to the square a network takes, with Pillow's antialiased bicubic filter as open_clip does."""
+"""Cut pictures to the square a network takes, with an antialiased bicubic filter as open_clip does.
+
+torchvision's kernel on uint8 is used: Pillow's result up to rounding, several times faster.
+"""
 
 import math
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
 
 __all__ = ["center_crop", "random_resized_crop", "shrink"]
 
@@ -48,10 +53,17 @@ def shrink(picture: NDArray[np.uint8], shorter: int) -> NDArray[np.uint8]:
     if min(height, width) <= shorter:
         return picture
     factor = shorter / min(height, width)
-    target = (max(shorter, round(width * factor)), max(shorter, round(height * factor)))
-    return np.asarray(Image.fromarray(picture).resize(target, Image.Resampling.BICUBIC))
+    return _scale(picture, (max(shorter, round(height * factor)), max(shorter, round(width * factor))))
 
 
 def _resize(picture: NDArray[np.uint8], size: int, box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
     """Scale a box (left, top, right, bottom) of a picture to a square."""
-    return np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC, box=box))
+    left, top, right, bottom = box
+    return _scale(picture[top:bottom, left:right], (size, size))
+
+
+def _scale(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Scale a picture to (height, width)."""
+    pixels = torch.from_numpy(np.require(picture, requirements=["C", "W"])).permute(2, 0, 1)  # torch wants it writable
+    scaled = F.resize(pixels, list(size), interpolation=InterpolationMode.BICUBIC, antialias=True)
+    return np.ascontiguousarray(scaled.permute(1, 2, 0).numpy())

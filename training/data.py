@@ -93,7 +93,7 @@ class Pairs:
         if self._pictures is not None and index in self._pictures:
             return self._pictures[index]
         location = self.locations[index]
-        picture = shrink(decode_image(_slice(location.path, location.image)), shorter)
+        picture = shrink(decode_image(_slice(location.path, location.image), min_side=shorter), shorter)
         if self._pictures is not None:
             self._pictures[index] = picture
         return picture

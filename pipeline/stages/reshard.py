@@ -5,8 +5,8 @@ that any worker can make at any time. DataComp's resharder, for contrast, keeps 
 and numbers its output by which worker came first.
 """
 
-import io
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -26,7 +26,7 @@ from winnow.component import digest
 from winnow.errors import UserError, unknown
 from winnow.journal import Journal, Row
 from winnow.pool import PoolShard, pool_shards
-from winnow.shards import ShardWriter, index_shard, read_shard
+from winnow.shards import ShardWriter, index_shard, sample_bytes, split_members
 from winnow.storage import Store
 from winnow.uid import from_hex, to_hex
 
@@ -231,20 +231,21 @@ def _copy(pool: Store, shards: Mapping[str, PoolShard], order: _Order, tar: IO[b
     source tars give them.
     """
     sources = {name: _source(pool.url, shards[name]) for name in np.unique(order.shard)}
-    sizes = np.array(
-        [sources[name].size[row] for name, row in zip(order.shard, order.row, strict=True)], dtype=np.int64
-    )
-    ends = np.cumsum(sizes)
-    keys, writer = order.keys(), ShardWriter(tar)
+    sizes = np.zeros(len(order.row), dtype=np.int64)
+    of_shard = {name: np.flatnonzero(order.shard == name) for name in sources}
+    for name, places in of_shard.items():
+        sizes[places] = sources[name].size[order.row[places]]
+    ends, keys, descriptor = np.cumsum(sizes), order.keys(), tar.fileno()
+    starts = (ends - sizes).tolist()
     for name, source in sources.items():
-        places = np.flatnonzero(order.shard == name)
+        places = of_shard[name]
+        places = places[np.argsort(order.row[places], kind="stable")]
+        rows = order.row[places]
+        spans = zip(places.tolist(), source.start[rows].tolist(), source.stop[rows].tolist(), strict=True)
         with pool.open(shards[name].tar) as file:
-            for place in places[np.argsort(order.row[places], kind="stable")]:
-                row = order.row[place]
-                file.seek(int(source.start[row]))
-                span = file.read(int(source.stop[row] - source.start[row]))
-                (sample,) = read_shard(io.BytesIO(span + bytes(2 * BLOCK)), shards[name].tar)
-                tar.seek(int(ends[place] - sizes[place]))
-                writer.write(keys[place], sample.members)
+            for place, start, stop in spans:
+                file.seek(start)
+                members = split_members(file.read(stop - start), shards[name].tar)
+                os.pwrite(descriptor, sample_bytes(keys[place], members), starts[place])
     tar.seek(int(ends[-1]) if len(ends) else 0)
-    writer.close()
+    ShardWriter(tar).close()
