@@ -111,8 +111,8 @@ class Metaclip(PoolScorer):
         if self.entries:
             return Path(self.entries)
         timm = find_spec("timm")  # importing it would import torch and a thousand models
-        assert timm is not None and timm.origin is not None, "timm is among the dependencies"
-        return Path(timm.origin).parent / "data" / "_info" / "imagenet_synset_to_lemma.txt"
+        assert timm is not None, "timm is among the dependencies"
+        return Path(str(timm.origin)).parent / "data" / "_info" / "imagenet_synset_to_lemma.txt"
 
 
 def _spaced(text: str) -> str:
