@@ -9,7 +9,9 @@ from rich.table import Table
 
 from pipeline.config import STAGES, RunConfig
 from pipeline.inspect import explain, stage_states
+from pipeline.pool_commands import add_to
 from pipeline.runner import Summary, run_stage
+from pipeline.subset_cli import subset_app
 from winnow.errors import UserError
 from winnow.progress import console
 from winnow.registry import names
@@ -19,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Separate the wheat from the chaff of web-scale image-text data, and prove it.",
 )
+app.add_typer(subset_app, name="subset")
 
 Config = Annotated[str, typer.Argument(help="YAML file, for example configs/demo.yaml.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Overrides such as train.seeds=[0,1].")]
@@ -27,6 +30,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the resolved plan:
 REGISTRIES = {
     "stages": "pipeline.stages",
     "sources": "pipeline.sources",
+    "attachments": "pipeline.attachments",
     "scorers": "filters.scorers",
     "pool_scorers": "filters.pool_scorers",
     "strategies": "filters.strategies",
@@ -140,6 +144,9 @@ def why(uid: Annotated[str, typer.Argument(help="32 hex characters, or the start
         for row in rows:
             table.add_row(*row)
         console.print(table)
+
+
+add_to(app)
 
 
 @app.command(name="list")

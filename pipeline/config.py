@@ -16,7 +16,7 @@ from winnow.errors import UserError, unknown
 from winnow.registry import resolve
 from winnow.storage import Store
 
-__all__ = ["STAGES", "RunConfig"]
+__all__ = ["STAGES", "RunConfig", "pool_of"]
 
 STAGES = (
     "ingest",
@@ -96,3 +96,14 @@ class RunConfig:
         shared = {key: self.values[key] for key in SHARED if key in self.values and key in kind.model_fields}
         stage: Stage = build("pipeline.stages", {**shared, **(section or {})}, name)
         return stage
+
+
+def pool_of(where: str) -> Store:
+    """Return the pool that a config names, or the one in a folder.
+
+    Args:
+        where: a YAML file, or a folder or fsspec URL.
+    """
+    if where.endswith((".yaml", ".yml")):
+        return Store(str(load_config(where).get("pool", "")))
+    return Store(where)

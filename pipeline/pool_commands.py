@@ -1,0 +1,74 @@
+"""Commands about a pool on disk, whoever made it: verify, recovery, export."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pipeline.config import pool_of
+from pipeline.recovery import compare, recover
+from pipeline.verify import Verification, verify
+from winnow.progress import console
+from winnow.storage import Store
+
+__all__ = ["add_to"]
+
+Pool = Annotated[str, typer.Argument(help="Folder or fsspec URL of a pool, or the config that names it.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command(name="verify")(verify_pool)
+    app.command(name="recovery")(recovery)
+
+
+def verify_pool(
+    pool: Pool,
+    quick: Annotated[bool, typer.Option("--quick", help="Neither hash files nor decode pictures.")] = False,
+) -> None:
+    """Reconcile journal, tars, tables, statistics, columns and hashes; one line a mismatch, exit code 1 if any."""
+    done = Verification()
+    for finding in verify(pool_of(pool), done, quick=quick):
+        console.print(str(finding), markup=False, highlight=False, soft_wrap=True)
+    seen = (
+        f"{done.shards:,} shards, {done.samples:,} samples, {done.column_files:,} column files; {done.files:,} files "
+        f"against the journal{' by size' if quick else ' by sha256'}"
+    )
+    if done.findings:
+        console.print(f"[red]{done.findings:,} mismatches[/red] in {seen}")
+        raise typer.Exit(1)
+    console.print(f"[green]no mismatch[/green] in {seen}")
+
+
+def recovery(
+    pool: Pool,
+    other: Annotated[
+        str | None, typer.Option("--compare", help="Manifest (.npy) of another pool, or any subset file.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the manifest: uids as a subset file (.npy).")] = None,
+) -> None:
+    """Tell which pairs of a pool were obtained, and the fingerprint that names them."""
+    from filters.subset import read_subset, write_subset
+
+    found = recover(pool_of(pool))
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    table.add_row("fingerprint", found.fingerprint)
+    table.add_row("asked", f"{found.asked:,}")
+    table.add_row("obtained", f"{found.obtained:,} ({found.share:.1%})")
+    for kind, number in found.statuses.items():
+        table.add_row(f"  {kind}", f"{number:,}")
+    if other is not None:
+        folder, _, name = other.rpartition("/")
+        rest = read_subset(Store(folder or ".").read(name), other)
+        alike = compare(found.uids, rest)
+        table.add_row(
+            "shared", f"{alike['shared']:,} ({alike['share_here']:.1%} of this, {alike['share_there']:.1%} of it)"
+        )
+        table.add_row("only here", f"{alike['only_here']:,}")
+        table.add_row("only there", f"{alike['only_there']:,}")
+        table.add_row("Jaccard", f"{alike['jaccard']:.4f}")
+    console.print(table)
+    if out is not None:
+        out.write_bytes(write_subset(found.uids))
+        console.print(f"The manifest: {out}")
