@@ -90,7 +90,10 @@ def read_subset(data: bytes, name: str = "subset") -> NDArray[np.void]:
         UserError: no such array, or not sorted.
     """
     if data.startswith(_MAGIC):
-        subset: NDArray[np.void] = np.load(io.BytesIO(data))
+        try:
+            subset: NDArray[np.void] = np.load(io.BytesIO(data))
+        except ValueError as error:  # cut short, or pickled objects
+            raise UserError(f"{name} is no subset: {error}") from None
     elif len(data) % UID.itemsize == 0:
         subset = np.frombuffer(data, dtype=UID)
     else:
