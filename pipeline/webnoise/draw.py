@@ -1,84 +1,79 @@
-"""Draw one picture: a drawing on a background, perhaps with words over it, encoded as the web would."""
+"""Draw one picture: a drawing on a background or a photograph, perhaps with words, spoiled or copied, and encode it."""
 
 import io
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageDraw, ImageFont
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
-from pipeline.webnoise.pictures import Picture
-from winnow.errors import require
+from pipeline.pictureset import PictureSet
+from pipeline.webnoise.lettering import Lettering, plan_lettering, write
+from pipeline.webnoise.scene import COLORS, Edit, Scene
 
-__all__ = ["COLORS", "Scene", "draw", "encode"]
+__all__ = ["Written", "draw", "encode", "lettering_of", "render", "written_in"]
 
-COLORS = {
-    "white": (250, 250, 248),
-    "grey": (150, 152, 156),
-    "black": (24, 24, 28),
-    "red": (205, 58, 52),
-    "orange": (242, 150, 60),
-    "yellow": (247, 214, 86),
-    "green": (92, 168, 98),
-    "teal": (60, 160, 160),
-    "blue": (74, 118, 206),
-    "purple": (138, 92, 178),
-    "pink": (242, 162, 190),
-    "brown": (138, 100, 72),
+BACKGROUNDS = {
+    "plain": 0.24,
+    "gradient": 0.2,
+    "spotlight": 0.12,
+    "clouds": 0.12,
+    "bokeh": 0.1,
+    "horizon": 0.07,
+    "noise": 0.05,
+    "stripes": 0.05,
+    "checks": 0.05,
 }
-"""Background colours, which captions name."""
-
-BACKGROUNDS = ("plain", "gradient", "spotlight", "noise", "stripes", "checks")
-RENDER_LIMIT = 120  # px; resvg costs 12 ms at 256 px and grows with the area: larger drawings are scaled up
-FONTS = (
-    "DejaVuSans.ttf",
-    "DejaVuSans-Bold.ttf",
-    "DejaVuSans-Oblique.ttf",
-    "DejaVuSansMono-Bold.ttf",
-    "DejaVuSerif-Bold.ttf",
-    "DejaVuSerif-Italic.ttf",
-)  # matplotlib brings them; they have Latin and Cyrillic letters
+_LETTERS, _DEFECT = 101, 102  # streams of a scene's generators beside that of the composition
 
 
 @dataclass(frozen=True)
-class Scene:
-    """Everything that a picture is made of, decided before a pixel is drawn."""
+class Written:
+    """One line of words in a picture."""
 
-    picture: Picture
-    color: str
-    """Background colour, a key of COLORS."""
     text: str
-    """Words drawn over it, "" for none."""
-    width: int
-    height: int
-    seed: tuple[int, ...]
-    """Of the generator that decides position, texture and letters."""
-    format: str = "jpg"
-    """"jpg", "png" or "webp"."""
+    polygon: NDArray[np.float64]
+    """(4, 2): x and y as shares of width and height, which any resizing that keeps the whole picture preserves."""
 
 
-def draw(scene: Scene) -> Image.Image:
-    """Return the scene as an RGB picture of its size; the same scene always gives the same pixels."""
+def draw(scene: Scene, pictures: PictureSet) -> Image.Image:
+    """Return the scene as an RGB picture; the same scene always gives the same pixels."""
     rng = np.random.default_rng(scene.seed)
-    canvas = _background(scene.width, scene.height, COLORS[scene.color], rng)
-    side = min(scene.width, scene.height)
-    size = int(side * rng.uniform(0.55, 0.95))
-    drawing = _drawing(scene.picture, size)
-    if rng.random() < 0.3:
-        drawing = drawing.rotate(float(rng.uniform(-25, 25)), Image.Resampling.BILINEAR)
-    free_x, free_y = scene.width - size, scene.height - size
-    left, top = int(free_x * rng.beta(2.5, 2.5)), int(free_y * rng.beta(2.5, 2.5))
-    if rng.random() < 0.5:  # a plate keeps outlines visible on dark grounds
-        plate = Image.new("RGBA", drawing.size, (0, 0, 0, 0))
-        tint = (255, 255, 255, int(rng.integers(90, 230)))
-        ImageDraw.Draw(plate).ellipse((0, 0, size - 1, size - 1), fill=tint)
-        canvas.paste(plate, (left, top), plate)
-    canvas.paste(drawing, (left, top), drawing)
-    if scene.text:
-        _write(canvas, scene.text, rng)
-    return canvas
+    if scene.subject is None:
+        canvas = Image.new("RGB", (scene.width, scene.height), COLORS[scene.color])
+    elif pictures.kind == "drawing":
+        canvas = _compose(scene, pictures, rng)
+    else:
+        canvas = _photograph(scene, pictures, rng)
+    if (lettering := lettering_of(scene)) is not None:
+        write(canvas, lettering)
+    if scene.defect:
+        canvas = _spoil(canvas, scene.defect, np.random.default_rng((*scene.seed, _DEFECT)))
+    return _edited(canvas, scene.edit) if scene.edit is not None else canvas
+
+
+def lettering_of(scene: Scene) -> Lettering | None:
+    """Return how the scene's words are written, None without words; decided without drawing anything."""
+    if not scene.words:
+        return None
+    return plan_lettering(scene.words, scene.width, scene.height, np.random.default_rng((*scene.seed, _LETTERS)))
+
+
+def written_in(scene: Scene) -> list[Written]:
+    """Return every line of words in the scene's picture as it is served, with its place."""
+    lettering = lettering_of(scene)
+    if lettering is None:
+        return []
+    left, top, right, bottom = scene.edit.crop if scene.edit is not None else (0.0, 0.0, 1.0, 1.0)
+    size, corner, extent = (scene.width, scene.height), (left, top), (right - left, bottom - top)
+    lines = zip(lettering.lines, lettering.polygons(), strict=True)
+    return [Written(row, np.clip((place / size - corner) / extent, 0, 1)) for (row, _, _), place in lines]
+
+
+def render(scene: Scene, pictures: PictureSet, quality: int = 88) -> bytes:
+    """Draw and encode a scene."""
+    return encode(draw(scene, pictures), scene.format, quality)
 
 
 def encode(image: Image.Image, format: str, quality: int = 88) -> bytes:
@@ -93,24 +88,61 @@ def encode(image: Image.Image, format: str, quality: int = 88) -> bytes:
     return buffer.getvalue()
 
 
-def _drawing(picture: Picture, size: int) -> Image.Image:
-    """Render an SVG to (size, size) RGBA."""
-    resvg = require("resvg_py", "demo")
-    limit = min(size, RENDER_LIMIT)
-    data = resvg.svg_to_bytes(svg_path=str(picture.path), width=limit, height=limit, skip_system_fonts=True)
-    image = Image.open(io.BytesIO(data)).convert("RGBA")
-    return image if limit == size else image.resize((size, size), Image.Resampling.BICUBIC)
+def _compose(scene: Scene, pictures: PictureSet, rng: np.random.Generator) -> Image.Image:
+    """Put a drawing on a background, perhaps turned, perhaps on a plate."""
+    assert scene.subject is not None
+    canvas = _background(scene.width, scene.height, COLORS[scene.color], rng)
+    side = min(scene.width, scene.height)
+    size = int(side * rng.uniform(0.55, 0.95))
+    drawing = pictures.picture(scene.subject, size)
+    if rng.random() < 0.3:
+        drawing = drawing.rotate(float(rng.uniform(-25, 25)), Image.Resampling.BILINEAR)
+    free_x, free_y = scene.width - size, scene.height - size
+    left, top = int(free_x * rng.beta(2.5, 2.5)), int(free_y * rng.beta(2.5, 2.5))
+    if rng.random() < 0.5:  # a plate keeps outlines visible on dark grounds
+        plate = Image.new("RGBA", drawing.size, (0, 0, 0, 0))
+        tint = (255, 255, 255, int(rng.integers(90, 230)))
+        ImageDraw.Draw(plate).ellipse((0, 0, size - 1, size - 1), fill=tint)
+        canvas.paste(plate, (left, top), plate)
+    canvas.paste(drawing, (left, top), drawing)
+    return canvas
+
+
+def _photograph(scene: Scene, pictures: PictureSet, rng: np.random.Generator) -> Image.Image:
+    """Crop and scale a photograph to the picture; into one of a very different shape it is put uncropped."""
+    assert scene.subject is not None
+    photo = pictures.picture(scene.subject, scene.width)
+    if scene.whole:
+        factor = scene.width / max(photo.size)
+        return photo.resize((max(1, round(photo.width * factor)), max(1, round(photo.height * factor))), _BICUBIC)
+    scale = min(photo.width / scene.width, photo.height / scene.height)  # photograph's pixels for one of the picture
+    if max(photo.width / scene.width, photo.height / scene.height) > 2 * scale:
+        canvas = _background(scene.width, scene.height, COLORS[scene.color], rng)
+        factor = min(scene.width / photo.width, scene.height / photo.height)
+        photo = photo.resize((max(1, int(photo.width * factor)), max(1, int(photo.height * factor))), _BICUBIC)
+        free = scene.width - photo.width, scene.height - photo.height
+        canvas.paste(photo, (int(free[0] * rng.random()), int(free[1] * rng.random())))
+        return canvas
+    scale *= float(rng.uniform(0.85, 1.0))
+    wide, high = scene.width * scale, scene.height * scale
+    left, top = (photo.width - wide) * rng.random(), (photo.height - high) * rng.random()
+    return photo.resize((scene.width, scene.height), _BICUBIC, (left, top, left + wide, top + high))
+
+
+_BICUBIC = Image.Resampling.BICUBIC
 
 
 def _background(width: int, height: int, color: tuple[int, int, int], rng: np.random.Generator) -> Image.Image:
     """Paint a plain, graded or textured ground whose mean stays near `color`."""
-    kind = str(rng.choice(BACKGROUNDS, p=(0.3, 0.25, 0.15, 0.1, 0.1, 0.1)))
+    kind = str(rng.choice(list(BACKGROUNDS), p=list(BACKGROUNDS.values())))
     canvas = Image.new("RGB", (width, height), color)
     if kind == "plain":
         return canvas
     other = tuple(int(value) for value in np.clip(np.array(color) + rng.integers(-70, 71, size=3), 0, 255))
     if kind == "noise":
         mask = Image.fromarray(rng.integers(0, 256, size=(48, 48), dtype=np.uint8))
+    elif kind == "clouds":
+        mask = Image.fromarray(rng.integers(0, 256, size=(6, 6), dtype=np.uint8)).resize((48, 48), _BICUBIC)
     elif kind == "gradient":
         ramp = np.linspace(0, 255, 64)
         weight = rng.random()
@@ -118,6 +150,17 @@ def _background(width: int, height: int, color: tuple[int, int, int], rng: np.ra
     elif kind == "spotlight":
         axis = np.linspace(-1, 1, 64) ** 2
         mask = Image.fromarray(np.clip(255 * (axis[:, None] + axis[None]) / 1.5, 0, 255).astype(np.uint8))
+    elif kind == "horizon":
+        edge = int(rng.integers(30, 54))
+        column = np.concatenate([np.linspace(0, 90, edge), np.linspace(255, 170, 64 - edge)])
+        mask = Image.fromarray(np.broadcast_to(column[:, None], (64, 64)).astype(np.uint8))
+    elif kind == "bokeh":
+        mask = Image.new("L", (96, 96))
+        pen = ImageDraw.Draw(mask)
+        for x, y, radius, tone in rng.random((9, 4)):
+            spread = 4 + 14 * radius
+            place = (96 * x - spread, 96 * y - spread, 96 * x + spread, 96 * y + spread)
+            pen.ellipse(place, fill=int(60 + 150 * tone))
     else:
         index = np.arange(96) // int(rng.integers(4, 13)) % 2
         cells = index[:, None] ^ index[None] if kind == "checks" else np.broadcast_to(index[None], (96, 96))
@@ -127,54 +170,28 @@ def _background(width: int, height: int, color: tuple[int, int, int], rng: np.ra
     return canvas
 
 
-def _write(canvas: Image.Image, text: str, rng: np.random.Generator) -> None:
-    """Set words in a random face, size, place and colour, broken into lines that fit."""
-    face = str(rng.choice(FONTS))
-    size = max(12, int(canvas.height * rng.uniform(0.09, 0.17)))
-    room = int(canvas.width * 0.94)
-    lines = _break(text, face, size, room)
-    while size > 12 and (len(lines) * size * 1.2 > canvas.height * 0.6 or _width(lines, face, size) > room):
-        size = max(12, int(size * 0.85))
-        lines = _break(text, face, size, room)
-    block = "\n".join(lines)
-    font = _font(face, size)
-    pen = ImageDraw.Draw(canvas)
-    left, top, right, bottom = pen.multiline_textbbox((0, 0), block, font=font, spacing=2)
-    slack = max(0, canvas.width - (right - left) - 4), max(0, canvas.height - (bottom - top) - 4)
-    place = float(rng.choice((0.02, 0.5, 0.98), p=(0.3, 0.15, 0.55)))
-    x, y = int(slack[0] * rng.random()) + 2 - left, int(slack[1] * place) + 2 - top
-    ink = COLORS[str(rng.choice(("black", "white", "red", "blue", "purple", "yellow")))]
-    dark = sum(ink) < 380
-    if rng.random() < 0.45:
-        paper = COLORS["white"] if dark else COLORS["black"]
-        pen.rectangle((x + left - 4, y + top - 3, x + right + 4, y + bottom + 3), fill=paper)
-        pen.multiline_text((x, y), block, font=font, fill=ink, spacing=2)
-    else:
-        edge = COLORS["white"] if dark else COLORS["black"]
-        pen.multiline_text(
-            (x, y), block, font=font, fill=ink, spacing=2, stroke_width=max(1, size // 14), stroke_fill=edge
-        )
+def _spoil(image: Image.Image, defect: str, rng: np.random.Generator) -> Image.Image:
+    """Blur a picture, compress it to blocks or take its contrast."""
+    if defect == "blur":
+        return image.filter(ImageFilter.GaussianBlur(min(image.size) * float(rng.uniform(0.012, 0.03))))
+    if defect == "jpeg":
+        return _saved(image, int(rng.integers(3, 11)))
+    veil = Image.new("RGB", image.size, (int(rng.integers(60, 200)),) * 3)
+    return Image.blend(veil, image, float(rng.uniform(0.12, 0.3)))
 
 
-def _break(text: str, face: str, size: int, room: int) -> list[str]:
-    """Break words into lines no wider than `room` pixels, a longer word standing alone."""
-    lines: list[str] = []
-    for word in text.split():
-        if lines and _width([f"{lines[-1]} {word}"], face, size) <= room:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
-    return lines
+def _edited(image: Image.Image, edit: Edit) -> Image.Image:
+    """Crop, scale, brighten and save a copy."""
+    left, top, right, bottom = edit.crop
+    box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
+    size = round((box[2] - box[0]) * edit.scale), round((box[3] - box[1]) * edit.scale)
+    if size != image.size:
+        image = image.resize(size, _BICUBIC, box)
+    if edit.gain != 1:
+        image = ImageEnhance.Brightness(image).enhance(edit.gain)
+    return _saved(image, edit.quality)
 
 
-def _width(lines: list[str], face: str, size: int) -> float:
-    """Return the width of the longest line in pixels."""
-    return max(float(_font(face, size).getlength(line)) for line in lines)
-
-
-@lru_cache(maxsize=512)
-def _font(face: str, size: int) -> ImageFont.FreeTypeFont:
-    """Open one of matplotlib's fonts."""
-    import matplotlib
-
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / face), size)
+def _saved(image: Image.Image, quality: int) -> Image.Image:
+    """Return what is left of a picture that was saved as JPEG."""
+    return Image.fromarray(simplejpeg.decode_jpeg(encode(image, "jpg", quality)))

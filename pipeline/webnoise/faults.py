@@ -1,4 +1,4 @@
-"""Which URLs of the demo's web misbehave, and how: decided by the path alone, so every run meets the same web."""
+"""Which URLs of a synthetic web misbehave, and how: decided by the path alone, so every run meets the same web."""
 
 import hashlib
 from typing import Final
@@ -17,12 +17,11 @@ FAULTS: Final = {
     "redirect_loop": 0.002,
     "huge_claimed": 0.003,
     "huge_streamed": 0.002,
-    "placeholder": 0.012,
     "noai": 0.010,
 }
 """Kind -> share of URLs. `flaky` answers 500 to the first request and well to the next; `slow` and `mislabelled` (a
-good picture called text/plain) and `redirect` succeed; `stalled` sends half a body and then nothing; `placeholder` is
-one "image not available" picture under many URLs; `noai` forbids its use in a header."""
+good picture called text/plain) and `redirect` succeed; `stalled` sends half a body and then nothing; `noai` forbids its
+use in a header."""
 
 
 def fault_of(path: str) -> str:

@@ -1,4 +1,4 @@
-"""The demo's web: a real HTTP server on 127.0.0.1 that draws pictures on request and misbehaves as the web does.
+"""The web of a synthetic pool: a real HTTP server on 127.0.0.1 that draws pictures on request and misbehaves.
 
 It runs as a process of its own (`python -m pipeline.webnoise.server '{"seed": 0}'`), prints its port, and ends when its
 standard input does: whichever way the parent goes, SIGKILL included, the kernel closes that pipe.
@@ -13,13 +13,11 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 
-from PIL import Image, ImageDraw
-
-from pipeline.webnoise.draw import draw, encode
+from pipeline.webnoise.draw import render
 from pipeline.webnoise.faults import fault_of
+from pipeline.webnoise.sample import sample_at
 from pipeline.webnoise.world import World
 
 __all__ = ["serve_world"]
@@ -45,7 +43,7 @@ def serve_world(world: World) -> Iterator[str]:
     try:
         port = process.stdout.readline().decode().strip()
         if not port:
-            raise RuntimeError(f"the demo's web server ended at once with status {process.wait()}")
+            raise RuntimeError(f"the pool's web server ended at once with status {process.wait()}")
         yield f"127.0.0.1:{port}"
     finally:
         process.stdin.close()
@@ -105,12 +103,9 @@ class _Web:
                 writer.write(b"\xff\xd8\xff\xe0" * 16384)
                 await writer.drain()
             return False
-        form = match[3]
+        scene = sample_at(self.world, int(match[2])).scene
         loop = asyncio.get_running_loop()
-        if fault == "placeholder":
-            body, mime = await loop.run_in_executor(self.drawers, _placeholder), MIME["png"]
-        else:
-            body, mime = await loop.run_in_executor(self.drawers, self.picture, int(match[2])), MIME[form]
+        body, mime = await loop.run_in_executor(self.drawers, render, scene, self.world.picture_set), MIME[scene.format]
         if fault == "truncated":
             body = body[: len(body) * 2 // 3]
         if fault in ("slow", "stalled"):
@@ -130,19 +125,6 @@ class _Web:
                 return False
             await asyncio.sleep(0.1 if count < 3 else 0)
         return True
-
-    def picture(self, index: int) -> bytes:
-        """Draw and encode the picture of sample `index`."""
-        scene = self.world.sample(index).scene
-        return encode(draw(scene), scene.format)
-
-
-@cache
-def _placeholder() -> bytes:
-    """Return the one picture that stands for many that are gone."""
-    image = Image.new("RGB", (320, 240), (224, 224, 224))
-    ImageDraw.Draw(image).text((92, 112), "image not available", fill=(120, 120, 120))
-    return encode(image, "png")
 
 
 _REASONS = {200: "OK", 302: "Found", 404: "Not Found", 500: "Internal Server Error"}

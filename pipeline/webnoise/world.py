@@ -1,23 +1,22 @@
-"""The demo's samples by number: caption, picture, URL and true category, each from the sample's own generator.
+"""What a synthetic pool is made of: its pictures, how captions and pictures belong together, and what goes wrong.
 
 Source: the shares of the categories are those of the T-MARS audit of web pairs (Maini et al. 2023, arXiv 2307.03132).
 """
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from itertools import zip_longest
+from typing import Any, Final
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from pipeline.webnoise.captions import caption, junk_caption
-from pipeline.webnoise.draw import COLORS, Scene
-from pipeline.webnoise.groups import GROUPS
-from pipeline.webnoise.pictures import LANGUAGES, Picture, is_heldout, load_pictures
-from winnow.component import Component, digest
+from pipeline.pictureset import PictureSet, Subject
+from winnow.component import Component, build, digest
+from winnow.errors import unknown
 
-__all__ = ["CATEGORIES", "Sample", "World"]
+__all__ = ["CATEGORIES", "DEFECTS", "NOISES", "ORIGINS", "World"]
 
 CATEGORIES: Final = {
     "random": 0.05,
@@ -26,118 +25,128 @@ CATEGORIES: Final = {
     "visual_and_text": 0.20,
     "text": 0.20,
 }
-"""What of the picture matches the caption -> share: nothing, the drawing, the drawing under words of something else,
-drawing and words, the words alone."""
+"""What of the picture matches the caption -> share: nothing, what it shows, what it shows under words of something
+else, both, the words alone."""
 
-VERSION = 2  # raised when the same fields come to mean other pictures or captions
-POOL, TRUSTED, HELDOUT = 0, 1, 2  # streams of the generators, so that no two parts share a rendering
-_SLANG = ("SALE 50%", "www.bestpics.example", "NEW!", "free download", "photo by Anna", "HD quality", "sample only")
-_SITES = ("photos", "cdn", "blog", "shop", "static", "img")
-_FILES = ("photo", "img", "upload", "dsc", "pic", "banner", "item")
+ORIGINS: Final = ("placeholder", "leak", "near_duplicate")
+DEFECTS: Final = ("tiny", "banner", "blur", "jpeg", "low_contrast")
+NOISES: Final = {
+    "wrong_language": 0.15,
+    "junk_caption": 0.025,
+    "placeholder": 0.012,
+    "leak": 0.005,
+    "near_duplicate": 0.05,
+    "tiny": 0.08,
+    "banner": 0.03,
+    "blur": 0.02,
+    "jpeg": 0.02,
+    "low_contrast": 0.02,
+}
+"""What else goes wrong -> share of pairs, whatever their category. A picture has at most one of ORIGINS and at most one
+of DEFECTS; a copy has the defect and the language of its original, a placeholder and a leak have no defect.
+Placeholders and junk captions make the category "random"."""
 
+VERSION = 3  # raised when the same fields come to mean other pictures or captions
 
-@dataclass(frozen=True)
-class Sample:
-    """One pair of the pool."""
-
-    url: str
-    text: str
-    category: str
-    scene: Scene
+Groups = dict[str, list[list[Subject]]]
+"""Group -> base pictures -> their renderings."""
 
 
 class World(Component):
-    """What every URL of the demo pool stands for."""
+    """What every URL of a synthetic pool stands for."""
 
     seed: int = 0
+    pictures: dict[str, Any] = Field(default_factory=lambda: {"use": "openmoji"})
+    """The picture set: `use` names a file of pipeline/picturesets/, the rest are its fields."""
     heldout_fraction: float = Field(default=0.15, ge=0.0, lt=1.0)
-    """Share of the base pictures that occur in the evaluation sets and nowhere else."""
-    foreign_fraction: float = Field(default=0.15, ge=0.0, le=1.0)
-    """Share of captions in another language than English."""
-    small_fraction: float = Field(default=0.10, ge=0.0, le=1.0)
-    """Share of pictures with a side below 200 pixels."""
-    banner_fraction: float = Field(default=0.03, ge=0.0, le=1.0)
-    """Share of pictures more than three times as long as high."""
+    """Share of the base pictures that occur in the evaluation sets and nowhere else, but for leaks."""
+    num_heldout: int = Field(default=540, ge=1)
+    """Pictures in each of the evaluation sets; fewer where the set holds out fewer photographs."""
     shares: Mapping[str, float] = CATEGORIES
     """Category -> share; they sum to 1."""
+    noise: Mapping[str, float] = NOISES
+    """Kind -> share of pairs; kinds left out have their default share."""
+
+    @field_validator("noise")
+    @classmethod
+    def _check_noise(cls, given: Mapping[str, float]) -> Mapping[str, float]:
+        """Fill in defaults; refuse unknown kinds and impossible shares."""
+        for kind in given:
+            if kind not in NOISES:
+                raise unknown("noise", kind, NOISES)
+        noise = {**NOISES, **given}
+        if any(not 0 <= share <= 1 for share in noise.values()):
+            raise ValueError("every share of noise lies between 0 and 1")
+        for kinds in (ORIGINS, DEFECTS):
+            if sum(noise[kind] for kind in kinds) > 1:
+                raise ValueError(f"{', '.join(kinds)} exclude each other, but their shares sum to more than 1")
+        return noise
 
     @model_validator(mode="after")
-    def _check_shares(self) -> "World":
-        """Refuse unknown categories and shares that do not sum to 1."""
+    def _check(self) -> "World":
+        """Refuse unknown categories, shares that do not sum to 1 and a picture set with mistakes."""
         if set(self.shares) != set(CATEGORIES) or abs(sum(self.shares.values()) - 1) > 1e-6:
             raise ValueError(f"shares needs the keys {', '.join(CATEGORIES)}, with values that sum to 1")
+        assert self.picture_set
         return self
+
+    @cached_property
+    def picture_set(self) -> PictureSet:
+        """The pictures."""
+        pictures: PictureSet = build("pipeline.picturesets", self.pictures, "pictures", "source")
+        return pictures
 
     @cached_property
     def album(self) -> str:
         """First part of every path: another world has other URLs, so nobody takes its pictures for these."""
-        return digest(self.world(), VERSION)[:6]
+        fields = self.world().model_dump(mode="json", exclude={"pictures"})
+        return digest(fields, self.picture_set.identity, VERSION)[:6]
 
     def world(self) -> "World":
         """Return the fields of the world alone, of a subclass too."""
         return World.model_validate(self.model_dump(include=set(World.model_fields)))
 
     @cached_property
-    def drawings(self) -> tuple[dict[str, list[list[Picture]]], dict[str, list[list[Picture]]]]:
-        """The (shown, held-out) drawings: group -> base pictures -> renderings."""
-        parts: tuple[dict[str, dict[str, list[Picture]]], ...] = ({}, {})
-        for picture in load_pictures():
-            part = parts[is_heldout(picture, self.seed, self.heldout_fraction)]
-            part.setdefault(picture.group, {}).setdefault(picture.base, []).append(picture)
-        shown, heldout = ({group: list(bases.values()) for group, bases in part.items()} for part in parts)
+    def subjects(self) -> tuple[Groups, Groups]:
+        """The (shown, held-out) subjects; all renderings of one base picture are on the same side."""
+        sides: tuple[dict[str, dict[str, list[Subject]]], ...] = ({}, {})
+        for subject in self.picture_set.subjects:
+            place = hashlib.sha256(f"{self.seed}/{subject.base}".encode()).digest()[:8]
+            side = sides[int.from_bytes(place, "big") < self.heldout_fraction * 2**64]
+            side.setdefault(subject.group, {}).setdefault(subject.base, []).append(subject)
+        shown, heldout = ({group: list(bases.values()) for group, bases in side.items()} for side in sides)
         return shown, heldout
 
-    def pick(self, rng: np.random.Generator, group: str | None = None, heldout: bool = False) -> Picture:
+    @cached_property
+    def shown_groups(self) -> tuple[str, ...]:
+        """The groups of the pool's subjects, in label order."""
+        return tuple(group for group in self.picture_set.groups if group in self.subjects[0])
+
+    @cached_property
+    def heldout_groups(self) -> tuple[str, ...]:
+        """The groups of the evaluation sets, in label order."""
+        return tuple(group for group in self.picture_set.groups if group in self.subjects[1])
+
+    @cached_property
+    def heldout_photographs(self) -> list[Subject]:
+        """The held-out subjects, the groups taking turns while they last."""
+        heldout = self.subjects[1]
+        queues = [[subject for base in heldout[group] for subject in base] for group in self.heldout_groups]
+        return [subject for turn in zip_longest(*queues) for subject in turn if subject is not None]
+
+    def pick(self, rng: np.random.Generator, group: str | None = None, heldout: bool = False) -> Subject:
         """Draw a group, a base picture in it and one of its renderings, each uniformly."""
-        bases = self.drawings[heldout][group or str(rng.choice(GROUPS))]
+        if group is None:
+            group = self.shown_groups[int(rng.integers(len(self.shown_groups)))]
+        bases = self.subjects[heldout][group]
         renderings = bases[int(rng.integers(len(bases)))]
         return renderings[int(rng.integers(len(renderings)))]
 
-    def sample(self, index: int) -> Sample:
-        """Return pair `index` of the pool; it depends on nothing but the fields and the index."""
-        rng = np.random.default_rng((self.seed, POOL, index))
-        category = str(rng.choice(list(CATEGORIES), p=[self.shares[name] for name in CATEGORIES]))
-        subject, color = self.pick(rng), str(rng.choice(list(COLORS)))
-        language = self._language(subject, "text" in category and category != "visual_random_text", rng)
-        text = caption(subject, color, language, rng)
-        if category == "random" and rng.random() < 0.5:
-            text = junk_caption(rng)
-        shown = subject
-        if category in ("random", "text"):
-            shown, color = self._other(subject, rng), str(rng.choice(list(COLORS)))
-        words = ""
-        if category in ("visual_and_text", "text"):
-            words = self.words_of(text, subject.names[language], rng)
-        elif category == "visual_random_text":
-            words = str(rng.choice(_SLANG)) if rng.random() < 0.5 else self._other(subject, rng).name
-        width, height = self._size(rng)
-        form = str(rng.choice(("jpg", "png", "webp"), p=(0.7, 0.15, 0.15)))
-        host = f"{rng.choice(_SITES)}-{int(rng.integers(8)):02d}.winnow.test"
-        url = f"http://{host}/{self.album}/{rng.choice(_FILES)}-{index:06d}.{form}"
-        scene = Scene(shown, color, words, width, height, (self.seed, POOL, index, 1), form)
-        return Sample(url, text, category, scene)
-
-    def words_of(self, text: str, name: str, rng: np.random.Generator) -> str:
-        """Return caption words to write into a picture: the name alone, or the whole caption where it is short."""
-        return text if rng.random() < 0.35 and len(text) <= 48 else name
-
-    def _other(self, subject: Picture, rng: np.random.Generator) -> Picture:
-        """Draw a picture of another group."""
-        groups = [group for group in GROUPS if group != subject.group]
-        return self.pick(rng, str(rng.choice(groups)))
-
-    def _language(self, picture: Picture, in_picture: bool, rng: np.random.Generator) -> str:
-        """Draw the caption's language; words that go into the picture keep to letters the fonts have."""
-        if rng.random() >= self.foreign_fraction:
-            return "en"
-        languages = [name for name in LANGUAGES if name in picture.names and not (in_picture and name in ("ja", "zh"))]
-        return str(rng.choice(languages)) if languages else "en"
-
-    def _size(self, rng: np.random.Generator) -> tuple[int, int]:
-        """Draw (width, height): mostly 220 to 420 pixels, some thumbnails, some banners."""
-        kind = rng.random()
-        if kind < self.banner_fraction:
-            height = int(rng.integers(96, 140))
-            return int(height * rng.uniform(3.1, 4.2)), height
-        low, high = (96, 199) if kind < self.banner_fraction + self.small_fraction else (220, 420)
-        return int(rng.integers(low, high)), int(rng.integers(low, high))
+    def pick_other(self, subject: Subject, rng: np.random.Generator) -> Subject:
+        """Draw a subject of another group; in a set of one group another picture."""
+        groups = [group for group in self.shown_groups if group != subject.group]
+        if groups:
+            return self.pick(rng, groups[int(rng.integers(len(groups)))])
+        while (other := self.pick(rng)).base == subject.base:
+            pass
+        return other

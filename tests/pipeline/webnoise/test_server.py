@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from pipeline.webnoise.draw import draw, encode
+from pipeline.webnoise.draw import render
 from pipeline.webnoise.faults import FAULTS, fault_of
+from pipeline.webnoise.sample import sample_at
 from pipeline.webnoise.server import serve_world
 from pipeline.webnoise.world import World
 
@@ -17,7 +18,7 @@ WORLD = World()
 
 def path_of(kind):
     """Return the path of the first sample that misbehaves this way."""
-    paths = ("/" + WORLD.sample(index).url.split("/", 3)[3] for index in range(20000))
+    paths = ("/" + sample_at(WORLD, index).url.split("/", 3)[3] for index in range(20000))
     return next(path for path in paths if fault_of(path) == kind)
 
 
@@ -35,7 +36,7 @@ def get(address, path):
 
 
 def test_a_good_picture_is_the_scene_and_the_connection_is_kept(address):
-    scenes = [(index, WORLD.sample(index)) for index in range(40)]
+    scenes = [(index, sample_at(WORLD, index)) for index in range(40)]
     good = [sample for _, sample in scenes if not fault_of("/" + sample.url.split("/", 3)[3])][:3]
     connection = http.client.HTTPConnection(address, timeout=5)
     connection.connect()
@@ -43,7 +44,7 @@ def test_a_good_picture_is_the_scene_and_the_connection_is_kept(address):
     for sample in good:
         connection.request("GET", "/" + sample.url.split("/", 3)[3])
         response = connection.getresponse()
-        assert response.read() == encode(draw(sample.scene), sample.scene.format)
+        assert response.read() == render(sample.scene, WORLD.picture_set)
         assert connection.sock is socket
 
 
@@ -80,6 +81,14 @@ def test_a_stalled_body_stops_half_way(address):
 def test_unknown_paths_are_missing(address):
     assert get(address, "/favicon.ico")[0].status == 404
     assert get(address, "/000000/img-000001.jpg")[0].status == 404
+
+
+def test_placeholders_are_one_file_under_many_urls(address):
+    gone = [sample for index in range(700) if (sample := sample_at(WORLD, index)).placeholder]
+    paths = ["/" + sample.url.split("/", 3)[3] for sample in gone]
+    bodies = [get(address, path)[0].read() for path in paths if not fault_of(path)]
+    assert len(bodies) >= 4
+    assert len(set(bodies)) <= 3
 
 
 def test_faults_come_in_their_shares():

@@ -1,0 +1,1 @@
+"""Entries of the picture set role: one file each."""
