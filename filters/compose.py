@@ -13,7 +13,7 @@ from filters.strategy import Columns, Judge, Pool, Strategy, Verdict
 from winnow.component import build
 from winnow.errors import UserError, unknown
 
-__all__ = ["Part", "both", "build_strategies", "describe", "in_sequence", "needs_of"]
+__all__ = ["Part", "both", "build_strategies", "describe", "in_sequence", "in_turn", "needs_of"]
 
 PACKAGE = "filters.strategies"
 
@@ -95,10 +95,28 @@ def in_sequence(pool: Pool, *parts: Strategy) -> Judge:
     if len(parts) == 1:
         return first
     then = in_sequence(Kept(pool, first, parts[0].needs()), *parts[1:])
+    return in_turn(first, then, needs_of(parts[1:]))
+
+
+def in_turn(first: Judge, then: Judge, needs: tuple[str, ...]) -> Judge:
+    """Return the judge that keeps what two judges keep, asking the second about those rows alone that the first keeps.
+
+    A sample is kept as often as by the judge that keeps it least often; a drop has the reason of the first to drop it.
+
+    Args:
+        first: asked first.
+        then: asked second.
+        needs: the columns that the second reads.
+    """
 
     def judge(columns: Columns) -> Verdict:
-        before, after = first(columns), then(columns)
-        return both(before, after, np.minimum(before.count, after.count))
+        before = first(columns)
+        kept = before.keep
+        after = then(columns.take(kept, needs))
+        count, code = before.count.copy(), before.code.copy()
+        count[kept] = np.minimum(count[kept], after.count)
+        code[kept] = np.where(after.code > 0, after.code + np.uint16(len(before.reasons) - 1), 0)
+        return Verdict(count, code, (*before.reasons, *after.reasons[1:]))
 
     return judge
 

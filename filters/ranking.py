@@ -190,4 +190,6 @@ def datacomp_threshold(scores: NDArray[Any], fraction: float) -> float:
     position = int(len(scores) * fraction)
     if position >= len(scores):
         return nth_highest(scores, len(scores))
-    return float(np.sort(-scores)[position] * -1)
+    descending = -scores
+    descending.partition(position)
+    return float(descending[position] * -1)

@@ -142,8 +142,8 @@ class Verdict:
             rules: reason in words -> (n,) bool, True where the sample passes.
         """
         code = np.zeros(num_samples, dtype=np.uint16)
-        for number, passes in enumerate(rules.values(), start=1):
-            code[(code == 0) & ~np.asarray(passes, dtype=bool)] = number
+        for number, passes in reversed(list(enumerate(rules.values(), start=1))):  # the first rule has the last word
+            np.copyto(code, np.uint16(number), where=~np.asarray(passes, dtype=bool))
         return cls((code == 0).astype(np.uint16), code, ("", *rules))
 
     @classmethod

@@ -31,8 +31,8 @@ __all__ = ["ALIASES", "PoolColumns", "Rows", "by_family"]
 ALIASES = {"text": "caption", "caption": "text"}
 """Two names of one column: DataComp's metadata call it text, img2dataset's tables caption."""
 CHUNK_ROWS = 65_536
-READERS = 4
-"""Chunks that are read at a time."""
+READERS = {"disk": 2, "network": 8}
+"""Chunks that are read at a time: a disk's take work, a network's take waiting."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class PoolColumns:
                 are in memory at a time. Embeddings want fewer than the default.
         """
         self.pool, self.chunk_rows = pool, chunk_rows
-        with ThreadPoolExecutor(READERS) as readers:
+        self._readers = READERS["disk" if pool.is_local else "network"]
+        with ThreadPoolExecutor(self._readers) as readers:
             pieces = [piece for found in readers.map(self._scan, tables) for piece in found]
         self._sizes: dict[str, int] = {}
         for piece in pieces:
@@ -126,10 +127,10 @@ class PoolColumns:
         """Yield the columns of all rows, read some chunks ahead; large row groups are not read far ahead."""
         ahead: deque[tuple[int, Future[dict[str, pa.Array]]]] = deque()
         waiting = deque(self._chunks)
-        with ThreadPoolExecutor(READERS, "columns") as readers:
+        with ThreadPoolExecutor(self._readers, "columns") as readers:
             try:
                 while waiting or ahead:
-                    while waiting and sum(size for size, _ in ahead) <= READERS * self.chunk_rows:
+                    while waiting and sum(size for size, _ in ahead) <= self._readers * self.chunk_rows:
                         pieces = waiting.popleft()
                         size = sum(len(piece.uids) for piece in pieces)
                         ahead.append((size, readers.submit(self._load, pieces, families)))

@@ -19,6 +19,8 @@ UID = np.dtype("u8,u8")
 
 WIDTH = 32
 """Characters of a uid."""
+LOWER = 0x2020202020202020
+"""The bit, in eight characters at a time, that tells a from A; digits have it too."""
 
 
 def make_uid(url: str, text: str) -> str:
@@ -54,7 +56,7 @@ def from_hex(uids: Iterable[str] | pa.Array | pa.ChunkedArray) -> NDArray[np.voi
     start = 0
     for chunk in chunks:
         data = _characters(chunk)
-        if (np.frombuffer(data, np.uint8) & 0x20 == 0).any():  # the bit that tells a from A; digits have it too
+        if np.bitwise_and.reduce(np.frombuffer(data, np.uint64)) & LOWER != LOWER:
             raise ValueError("a uid has 32 hexadecimal characters in lower case, not in upper case")
         words = np.frombuffer(binascii.a2b_hex(data), dtype=">u8")
         out[start : start + len(chunk)].view(np.uint64)[:] = words

@@ -1,14 +1,12 @@
 """Keep what every one of several strategies keeps: DataComp's intersections of filters."""
 
-from functools import reduce
 from typing import Self
 
-import numpy as np
 from pydantic import Field
 
-from filters.compose import Part, both, needs_of
+from filters.compose import Part, in_turn, needs_of
 from filters.strategies.no_filter import NoFilter
-from filters.strategy import Judge, Pool, Strategy, Verdict
+from filters.strategy import Judge, Pool, Strategy
 
 __all__ = ["AllOf"]
 
@@ -33,10 +31,8 @@ class AllOf(Strategy):
         return needs_of(self.of)
 
     def fit(self, pool: Pool) -> Judge:
-        """Fit the parts; the judge combines their verdicts."""
-        judges = [part.fit(pool) for part in self.of]
-
-        def combine(first: Verdict, then: Verdict) -> Verdict:
-            return both(first, then, np.minimum(first.count, then.count))
-
-        return lambda columns: reduce(combine, (judge(columns) for judge in judges))
+        """Fit the parts; the judge asks them in turn, each about what those before it keep."""
+        judge = self.of[0].fit(pool)
+        for part in self.of[1:]:
+            judge = in_turn(judge, part.fit(pool), part.needs())
+        return judge
