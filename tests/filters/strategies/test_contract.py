@@ -100,7 +100,7 @@ def test_an_unknown_field_is_refused(name: str) -> None:
 
 def test_the_docs_have_it_with_its_fields_and_columns(name: str, strategy: Strategy) -> None:
     table = (Path(__file__).parents[3] / "docs/strategies.md").read_text(encoding="utf-8")
-    (row,) = [line for line in table.splitlines() if line.startswith(f"| `{name}` | ") and line.count("|") == 5]
+    (row,) = [line for line in table.splitlines() if line.startswith(f"| `{name}` | ") and line.count("|") == 7]
     for field in type(strategy).model_fields:
         assert f"`{field}" in row, field
     assert all(f"`{need}`" in row for need in strategy.needs())
