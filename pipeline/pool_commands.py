@@ -1,4 +1,4 @@
-"""Commands about a pool on disk, whoever made it: verify, recovery, export."""
+"""Commands about a pool on disk, whoever made it: verify, recovery, index, export."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from pipeline.config import pool_of
+from pipeline.index import index
 from pipeline.recovery import compare, recover
 from pipeline.verify import Verification, verify
 from winnow.progress import console
@@ -21,6 +22,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command(name="verify")(verify_pool)
     app.command(name="recovery")(recovery)
+    app.command(name="index")(index_pool)
 
 
 def verify_pool(
@@ -72,3 +74,13 @@ def recovery(
     if out is not None:
         out.write_bytes(write_subset(found.uids))
         console.print(f"The manifest: {out}")
+
+
+def index_pool(pool: Pool) -> None:
+    """Make the tables of tars that came without them, from the json and txt members."""
+    number = 0
+    for name, num_rows in index(pool_of(pool)):
+        console.print(f"{name}: {num_rows:,} rows", highlight=False)
+        number += 1
+    if not number:
+        console.print("nothing to do: every tar has its table")

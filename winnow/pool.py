@@ -55,10 +55,10 @@ def pool_shards(store: Store) -> list[PoolShard]:
     """
     if shards := _shards(store, Journal(store)):
         return shards
-    only = " (it has metadata alone, which is enough for `winnow select`)" if _metadata(store) else ""
+    only = " (it has metadata alone, which is enough for `winnow select`)" if _metadata(store) else _foreign(store)
     raise UserError(
-        f"no shards in the pool {store.url!r}{only}: looked for *.tar in shards/ and at the top; "
-        "`winnow download` makes them, and an output folder of img2dataset (webdataset) is accepted as it is"
+        f"no shards in the pool {store.url!r}{only}: looked for *.tar in shards/ and at the top; `winnow download` "
+        "makes them, and an output folder of img2dataset (output_format webdataset) is accepted as it is"
     )
 
 
@@ -76,8 +76,8 @@ def pool_tables(store: Store) -> Sequence[PoolTable]:
     names = _metadata(store)
     if not names:
         raise UserError(
-            f"no samples in the pool {store.url!r}: looked for *.tar in shards/ and at the top, and for *.parquet in "
-            "metadata/; `winnow ingest` and `winnow download` make them"
+            f"no samples in the pool {store.url!r}{_foreign(store)}: looked for *.tar in shards/ and at the top, and "
+            "for *.parquet in metadata/; `winnow ingest` and `winnow download` make them"
         )
     ingested = journal.rows["ingest/metadata"].files if "ingest/metadata" in journal.rows else {}
     states = {name: ingested[name][1] if name in ingested else _state(store, name) for name in names}
@@ -158,6 +158,21 @@ def _metadata(store: Store) -> list[str]:
     return [name for name in store.list("metadata", ".parquet") if _stem(name) not in METADATA_EXTRAS]
 
 
+def _foreign(store: Store) -> str:
+    """Say in brackets what else of img2dataset's lies in the folder, "" where nothing does."""
+    shards = {name.removesuffix("_stats.json") for name in store.list("", "_stats.json")}
+    if not shards:
+        return ""
+    found = "dummy"
+    if any(store.exists(f"{shard}.tfrecord") for shard in shards):
+        found = "tfrecord"
+    elif any(store.fs.isdir(store.path(shard)) for shard in shards):
+        found = "files"
+    elif any(store.exists(f"{shard}.parquet") for shard in shards):
+        found = "parquet"
+    return f" (it holds img2dataset's output_format {found!r}, which cannot be read; only `webdataset` can)"
+
+
 def _stem(name: str) -> str:
     """Return a file's name without folder and suffix."""
     return name.rpartition("/")[2].rpartition(".")[0]
@@ -184,7 +199,7 @@ def _state(store: Store, name: str) -> str:
         info = store.fs.info(store.path(name))
     except FileNotFoundError:
         raise UserError(
-            f"{name!r} is missing in the pool {store.url!r}: every tar needs the parquet table that "
-            "img2dataset writes beside it; remove the tar or make the shard again"
+            f"{name!r} is missing in the pool {store.url!r}: every tar needs the parquet table that img2dataset writes "
+            "beside it; `winnow index POOL` makes it from the tar, or remove the tar"
         ) from None
     return f"{info['size']}-{info['mtime']}" if store.is_local else str(store.fs.ukey(store.path(name)))
