@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from eval.bench.data import Answer, Bench, Comparison, Table, Truth
+from eval.bench.text import p_value, percent, points, signed
 from eval.statistics import Estimate
 
 __all__ = ["render_markdown"]
@@ -50,8 +51,8 @@ def _truth(bench: Bench, truth: Truth) -> list[str]:
     head = ["strategy", "pairs", "precision", "recall"]
     head += [f"{group.name} ({group.size:,})" for group in truth.groups]
     body = [
-        [f"`{row.name}`", f"{row.kept:,}", _percent(row.precision), _percent(row.recall)]
-        + [_percent(row.groups[group.name][1]) for group in truth.groups]
+        [f"`{row.name}`", f"{row.kept:,}", percent(row.precision), percent(row.recall)]
+        + [percent(row.groups[group.name][1]) for group in truth.groups]
         for row in rows
     ]
     return [words, _grid(head, body)]
@@ -69,10 +70,10 @@ def _table(bench: Bench, table: Table) -> list[str]:
     head += [f"against {ROLES[role]}" for role in roles]
     body = []
     for score in table.scores:
-        row = [f"`{score.subset}`", _percent(score.mean)]
+        row = [f"`{score.subset}`", percent(score.mean)]
         row += [f"{100 * score.by_seed[seed]:.1f}" if seed in score.by_seed else "–" for seed in seeds]
         found = [by_name.get((score.subset, role)) for role in roles]
-        row += ["" if c is None else f"{_points(c.corrected)} {VERDICTS[c.verdict]}" for c in found]
+        row += ["" if c is None else f"{points(c.corrected)} {VERDICTS[c.verdict]}" for c in found]
         body.append(row)
     parts.append(_grid(head, body))
     if table.comparisons:
@@ -98,16 +99,17 @@ def _tests(comparisons: Iterable[Comparison]) -> str:
     body = []
     for c in comparisons:
         seeds = "; ".join(
-            f"{test.seed}: {_points(test.difference)}" + (f" ({_p(test.mcnemar)})" if test.mcnemar is not None else "")
+            f"{test.seed}: {points(test.difference)}"
+            + (f" ({p_value(test.mcnemar)})" if test.mcnemar is not None else "")
             for test in c.by_seed
         )
         row = [
             f"`{c.strategy}`",
             f"`{c.rival}`",
-            _points(c.difference),
-            _p(c.p_value),
-            _p(c.p_holm),
-            _p(c.p_welch),
+            points(c.difference),
+            p_value(c.p_value),
+            p_value(c.p_holm),
+            p_value(c.p_welch),
             seeds,
         ]
         body.append(row)
@@ -118,15 +120,15 @@ def _answer(answer: Answer) -> list[str]:
     """Return what one strategy does that another does not."""
     parts = [f"### `{answer.first}` against `{answer.second}`"]
     if answer.kept:
-        body = [[f"`{name}`", _points(change)] for name, change in answer.kept.items()]
+        body = [[f"`{name}`", points(change)] for name, change in answer.kept.items()]
         parts.append(_grid(["group", "difference of the kept shares, paired, 95 %"], body))
     if answer.comparisons:
         head = ["metric", "difference, 95 %", "p", "p, Welch", "by seed (McNemar p)"]
         body = []
         for table, c in answer.comparisons:
-            seeds = "; ".join(f"{100 * test.difference.value:+.1f} ({_p(test.mcnemar)})" for test in c.by_seed)
+            seeds = "; ".join(f"{signed(test.difference.value)} ({p_value(test.mcnemar)})" for test in c.by_seed)
             name = f"{table.metric} on {table.task} ({table.recipe})"
-            body.append([name, _points(c.difference), _p(c.p_value), _p(c.p_welch), seeds])
+            body.append([name, points(c.difference), p_value(c.p_value), p_value(c.p_welch), seeds])
         parts.append(_grid(head, body))
     return parts
 
@@ -140,24 +142,3 @@ def _grid(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
 def _known(value: Estimate) -> float:
     """Return a value to sort by; nothing kept comes last."""
     return value.value if value.value == value.value else -1.0
-
-
-def _percent(value: Estimate) -> str:
-    """Return a share in percent with its interval, a dash where it is not defined."""
-    if value.value != value.value:
-        return "–"
-    return f"{100 * value.value:.1f} [{100 * value.low:.1f}, {100 * value.high:.1f}]"
-
-
-def _points(value: Estimate) -> str:
-    """Return a difference in points with its interval."""
-    if value.value != value.value:
-        return "–"
-    return f"{100 * value.value:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
-
-
-def _p(value: float | None) -> str:
-    """Return a p-value, a dash where there is none."""
-    if value is None:
-        return "–"
-    return "<0.001" if value < 0.001 else f"{value:.3f}"

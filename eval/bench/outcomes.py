@@ -62,7 +62,8 @@ def read_outcomes(run: Store, notes: list[str]) -> list[Outcomes]:
                     notes.append(f"{task}: {subset}, seed {seed} is left out, its test examples are others")
                     continue
                 mine.by_subset.setdefault(subset, {})[seed] = values
-    return [found[name] for name in sorted(found)]
+    # recall@5 before recall@10: names of one length first
+    return [found[name] for name in sorted(found, key=lambda name: (*name[:2], len(name[2]), name[2]))]
 
 
 def _metrics(table: pa.Table, metrics: dict[str, Any]) -> Iterator[tuple[str, list[str], NDArray[np.float64]]]:

@@ -6,6 +6,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from eval.bench.data import Bench, Score, Table
+from eval.bench.text import p_value, points, signed
 from eval.report.svg import Svg, dot_plot
 from eval.statistics import Estimate
 
@@ -17,16 +18,18 @@ HUES = 6
 def render_page(bench: Bench) -> str:
     """Return the page. It refers to nothing outside itself and holds no script and no time of day."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": _percent, "points": _points, "p": _p, "number": _number}
+    environment.filters |= {"points": points, "p": p_value, "number": _number}
     template = environment.from_string((files("eval.bench") / "template.html").read_text(encoding="utf-8"))
     drawn = set(bench.controls.values())
     kept = [row for row in bench.truth.strategies if row.name not in drawn] if bench.truth else []
     kept.sort(key=lambda row: (-row.precision.value if row.precision.value == row.precision.value else 1.0, row.name))
     series = _series(bench)
+    groups = [group.name for group in bench.truth.groups] if bench.truth else []
+    rows = [(row, [row.precision, row.recall, *(row.groups[name][1] for name in groups)]) for row in kept]
     return template.render(
         bench=bench,
         style=Markup((files("eval.report") / "style.css").read_text(encoding="utf-8")),
-        kept=kept,
+        kept=rows,
         tables=[(table, _scores(table, series), _differences(table, series)) for table in bench.tables],
         roles={"control": "random of its size", "no_filter": "no_filter", "strategy": "each other"},
     )
@@ -80,26 +83,9 @@ def _difference_plot(rows: list[tuple[str, Estimate, int]], label: str) -> str:
         y = chart.top + 18 + 30 * number
         chart.text(left - 12, y + 4, name, "name", "end")
         chart.line(chart.px(100 * value.low), y, chart.px(100 * value.high), y, f"whisker s{series}")
-        chart.circle(chart.px(100 * value.value), y, f"dot s{series}", f"{name}: {_points(value)}", 6)
-        chart.text(chart.px(100 * value.high) + 9, y + 4, f"{100 * value.value:+.1f}", "value", "start")
+        chart.circle(chart.px(100 * value.value), y, f"dot s{series}", f"{name}: {points(value)}", 6)
+        chart.text(chart.px(100 * value.high) + 9, y + 4, signed(value.value), "value", "start")
     return chart.done(label)
-
-
-def _percent(value: Estimate) -> str:
-    """Return a share in percent, a dash where it is not defined."""
-    return "–" if value.value != value.value else f"{100 * value.value:.1f}"
-
-
-def _points(value: Estimate) -> str:
-    """Return a difference in points with its interval."""
-    if value.value != value.value:
-        return "–"
-    return f"{100 * value.value:+.1f} [{100 * value.low:+.1f}, {100 * value.high:+.1f}]"
-
-
-def _p(value: float | None) -> str:
-    """Return a p-value."""
-    return "–" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _number(value: int) -> str:

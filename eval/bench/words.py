@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from eval.bench.data import Answer, Bench, Comparison, Table, Truth
+from eval.bench.text import signed
+from eval.statistics import Estimate
 
 __all__ = ["limits", "statements"]
 
@@ -85,27 +87,17 @@ def _answer(answer: Answer, truth: Truth | None) -> list[str]:
     """Answer a direct question, category by category, then by the models."""
     out, first, second = [], answer.first, answer.second
     names = [group.name for group in truth.groups if group.kind == "category"] if truth else []
-    changes = []
-    for name in names:
-        found = answer.kept[name]
-        if found.excludes_zero:
-            more = "more" if found.value > 0 else "less"
-            changes.append(
-                f"{abs(100 * found.value):.1f} points {more} of `{name}` "
-                f"[{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-            )
-    if names:
-        what = f"keeps {', '.join(changes)}" if changes else "keeps the same shares of every category, within intervals"
-        change = answer.kept["precision"]
-        out.append(
-            f"{first} against {second}: it {what}. Its precision differs by {100 * change.value:+.1f} points "
-            f"[{100 * change.low:+.1f}, {100 * change.high:+.1f}]."
-        )
+    changes = [f"of `{name}` {_change(answer.kept[name])}" for name in names if answer.kept[name].excludes_zero]
+    if all(change == Estimate(0.0, 0.0, 0.0) for change in answer.kept.values()) and names:
+        out.append(f"{first} and {second} keep the same pairs.")
+    elif names:
+        what = ", ".join(changes) if changes else "of no category differ beyond their intervals"
+        out.append(f"{first} minus {second}: kept shares {what}; precision {_change(answer.kept['precision'])}.")
     for table, comparison in answer.comparisons:
         words = {
-            "better": f"{first} is better than {second} by {_points(comparison)}",
-            "worse": f"{first} is worse than {second} by {_points(comparison)}",
-            "none": f"no difference between {first} and {second} can be shown ({_points(comparison)})",
+            "better": f"{first} is better than {second} by {_change(comparison.corrected)}",
+            "worse": f"{first} is worse than {second} by {_change(comparison.corrected)}",
+            "none": f"no difference between {first} and {second} can be shown ({_change(comparison.corrected)})",
         }
         out.append(f"By {_title(table)}, {words[comparison.verdict]}.")
     return out
@@ -116,17 +108,17 @@ def _title(table: Table) -> str:
 
 
 def _list(found: Sequence[Comparison]) -> str:
-    return ", ".join(f"{c.strategy} ({_points(c)})" for c in found)
+    return ", ".join(f"{c.strategy} ({_change(c.corrected)})" for c in found)
 
 
 def _is(found: Sequence[Comparison]) -> str:
     return "is" if len(found) == 1 else "are"
 
 
-def _points(comparison: Comparison) -> str:
-    """Return a difference with its corrected interval."""
-    low, high = 100 * comparison.corrected.low, 100 * comparison.corrected.high
-    return f"{100 * comparison.difference.value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+def _change(value: Estimate) -> str:
+    """Return a difference with its interval."""
+    low_high = f"[{signed(value.low)}, {signed(value.high)}]"
+    return f"{signed(value.value)} points {low_high}"
 
 
 def _share(value: float) -> str:
