@@ -18,6 +18,9 @@ class Source(Component):
     provides: ClassVar[tuple[str, ...]] = ()
     """What `extras` makes beside the metadata: "truth", "trusted", "heldout"."""
 
+    draws: ClassVar[bool] = False
+    """Whether `body` gives the picture of each of its URLs without any web."""
+
     def fingerprint(self) -> str:
         """Return a hash that changes when the metadata or the extras would."""
         raise NotImplementedError
@@ -40,6 +43,10 @@ class Source(Component):
         Returns:
             final name within the pool ("truth.parquet", "trusted/00000.tar") -> file.
         """
+        raise NotImplementedError
+
+    def body(self, url: str) -> bytes:
+        """Draw the picture of a URL, for sources that `draws`."""
         raise NotImplementedError
 
     @contextmanager

@@ -13,12 +13,14 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from pipeline.source import Source
+from pipeline.webnoise.draw import render
 from pipeline.webnoise.evaluation import write_heldout
 from pipeline.webnoise.extras import write_trusted, write_truth
-from pipeline.webnoise.sample import sample_at
+from pipeline.webnoise.sample import number_of, sample_at
 from pipeline.webnoise.server import serve_world
 from pipeline.webnoise.world import World
 from winnow.component import digest
+from winnow.errors import UserError
 
 __all__ = ["WebNoise"]
 
@@ -27,6 +29,7 @@ class WebNoise(World, Source):
     """Draw a pool of any size; sample i is the same whatever the size."""
 
     provides: ClassVar[tuple[str, ...]] = ("truth", "trusted", "heldout")
+    draws: ClassVar[bool] = True
 
     num_samples: int = Field(default=4000, ge=1, lt=10**9)
     """Pairs in the pool."""
@@ -72,6 +75,13 @@ class WebNoise(World, Source):
         if kind == "heldout":
             return write_heldout(self, attempt)
         return write_truth(self, attempt, self.num_samples)
+
+    def body(self, url: str) -> bytes:
+        """Draw and encode the picture of one of the pool's URLs."""
+        number = number_of(self, "/" + url.split("/", 3)[3])
+        if number is None:
+            raise UserError(f"{url!r} is no URL of this pool; run `winnow ingest` again after a change of the source")
+        return render(sample_at(self, number).scene, self.picture_set)
 
     @contextmanager
     def serve(self) -> Iterator[str | None]:

@@ -5,10 +5,12 @@ import math
 import os
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, Self
 
@@ -40,6 +42,8 @@ class Download(Stage):
 
     source: dict[str, Any] = Field(default_factory=lambda: {"use": "webnoise"})
     """The source whose web the URLs point to; for real URLs it only has to be one that serves nothing."""
+    direct: bool = False
+    """Let a synthetic source draw its pictures in the workers, without its web and what goes wrong there."""
     image_size: int = Field(default=256, ge=1)
     resize_mode: Literal["no", "border", "keep_ratio", "keep_ratio_largest", "center_crop"] = "keep_ratio_largest"
     resize_only_if_bigger: bool = True
@@ -81,10 +85,12 @@ class Download(Stage):
     """"address:port" of all connections; set by the stage itself while the source serves its own web."""
 
     @model_validator(mode="after")
-    def _check_quality(self) -> Self:
-        """Refuse a png compression level above 9."""
+    def _check(self) -> Self:
+        """Refuse a png compression level above 9, and pictures without the web from a source that has none."""
         if self.encode_format == "png" and (self.encode_quality or 0) > 9:
             raise ValueError("encode_quality of png is its compression level, 0 to 9")
+        if self.direct and not self._source.draws:
+            raise ValueError("direct needs a source that draws its pictures, such as webnoise; leave it out")
         return self
 
     def plan(self) -> list[Unit]:
@@ -109,9 +115,11 @@ class Download(Stage):
 
     @contextmanager
     def session(self) -> Iterator[Self]:
-        """Hold up the source's own web, if it has one."""
-        source: Source = build("pipeline.sources", self.source, "source", "source")
-        with source.serve() as address:
+        """Hold up the source's own web, if it has one and it is wanted."""
+        if self.direct:
+            yield self
+            return
+        with self._source.serve() as address:
             yield self if address is None else self.model_copy(update={"connect_to": address})
 
     def run(self, unit: Unit, attempt: Path) -> Mapping[str, Product]:
@@ -157,11 +165,27 @@ class Download(Stage):
             return len(waiting) < BACKLOG
 
         with ThreadPoolExecutor(self.decode_threads) as decoders:
-            self._fetcher().fetch(urls, done, ready)
+            if self.direct:
+                self._draw(urls, done, ready)
+            else:
+                self._fetcher().fetch(urls, done, ready)
             for future in waiting.values():
                 future.result()
         assert all(outcomes), "a URL ended without an outcome"
         return [outcome for outcome in outcomes if outcome is not None]
+
+    def _draw(self, urls: list[str], done: Callable[[int, Fetched], None], ready: Callable[[], bool]) -> None:
+        """Let the source draw what a fetcher would fetch."""
+        for index, url in enumerate(urls):
+            while not ready():
+                time.sleep(0.001)
+            done(index, Fetched(self._source.body(url)))
+
+    @cached_property
+    def _source(self) -> Source:
+        """The source of the URLs."""
+        source: Source = build("pipeline.sources", self.source, "source", "source")
+        return source
 
     def _convert(self, resize: Resizer, body: bytes, expected: str | None) -> tuple[Outcome, bytes | None]:
         """Turn a body into an outcome and the encoded picture."""
@@ -217,6 +241,7 @@ class Download(Stage):
             self.verify_hash,
             self.disallowed_header_directives,
             self.max_bytes,
+            *(["direct"] if self.direct else []),
         )
 
 

@@ -1,5 +1,6 @@
 """The pairs of a synthetic pool by number: caption, picture, URL and the truth, from the sample's own generator."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
@@ -13,7 +14,7 @@ from pipeline.webnoise.lettering import can_write
 from pipeline.webnoise.scene import COLORS, Edit, Scene
 from pipeline.webnoise.world import CATEGORIES, DEFECTS, ORIGINS, World
 
-__all__ = ["Sample", "sample_at"]
+__all__ = ["Sample", "number_of", "sample_at"]
 
 POOL = 0  # stream of the generators: no two parts of a world share a rendering
 LANGUAGES = ("de", "fr", "es", "it", "pt", "tr", "ru", "ja", "zh")
@@ -27,6 +28,8 @@ PLACEHOLDERS: Final = (
     Scene(None, "white", "photo removed", 400, 300, (41,), "png"),
     Scene(None, "black", "no preview", 240, 240, (3,), "png"),
 )  # with seeds that set the words upright in the middle
+
+_PATH = re.compile(r"/([0-9a-f]+)/[a-z]+-(\d{6,9})\.(?:jpg|png|webp)")
 
 T = TypeVar("T")
 
@@ -68,6 +71,12 @@ def sample_at(world: World, index: int) -> Sample:
         scene = PLACEHOLDERS[int(rng.choice(len(PLACEHOLDERS), p=(0.7, 0.2, 0.1)))]
         made = replace(made, category="random", scene=scene, defect="", placeholder=True)
     return made
+
+
+def number_of(world: World, path: str) -> int | None:
+    """Return the number of the sample whose URL has this path, None for a path of another world."""
+    match = _PATH.fullmatch(path)
+    return int(match[2]) if match and match[1] == world.album else None
 
 
 def _pair(world: World, index: int, url: str, form: str, rng: np.random.Generator) -> Sample:

@@ -6,7 +6,6 @@ standard input does: whichever way the parent goes, SIGKILL included, the kernel
 
 import asyncio
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -17,13 +16,12 @@ from pathlib import Path
 
 from pipeline.webnoise.draw import render
 from pipeline.webnoise.faults import fault_of
-from pipeline.webnoise.sample import sample_at
+from pipeline.webnoise.sample import number_of, sample_at
 from pipeline.webnoise.world import World
 
 __all__ = ["serve_world"]
 
 MIME = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
-_PATH = re.compile(r"^/([0-9a-f]+)/[a-z]+-(\d{6,9})\.(jpg|png|webp)(\?moved)?$")
 _HUGE = 200_000_000  # bytes that an over-large file claims or streams
 
 
@@ -77,11 +75,10 @@ class _Web:
 
     async def answer(self, target: str, writer: asyncio.StreamWriter) -> bool:
         """Write one response; return whether the connection may be kept."""
-        match = _PATH.match(target)
-        if match is None or match[1] != self.world.album:
+        path = target.removesuffix("?moved")
+        number, moved, fault = number_of(self.world, path), path != target, fault_of(path)
+        if number is None:
             return await _send(writer, 404, "text/html", b"<h1>Not found</h1>")
-        moved = match[4] is not None
-        fault = fault_of(target.removesuffix("?moved"))
         if fault == "redirect_loop" or (fault == "redirect" and not moved):
             return await _send(writer, 302, "text/html", b"", f"Location: {target if moved else target + '?moved'}")
         if fault == "missing":
@@ -103,7 +100,7 @@ class _Web:
                 writer.write(b"\xff\xd8\xff\xe0" * 16384)
                 await writer.drain()
             return False
-        scene = sample_at(self.world, int(match[2])).scene
+        scene = sample_at(self.world, number).scene
         loop = asyncio.get_running_loop()
         body, mime = await loop.run_in_executor(self.drawers, render, scene, self.world.picture_set), MIME[scene.format]
         if fault == "truncated":

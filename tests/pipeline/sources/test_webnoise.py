@@ -1,5 +1,4 @@
 import io
-import json
 import pickle
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ from pipeline.stages.ingest import Ingest
 from pipeline.webnoise.draw import render
 from pipeline.webnoise.extras import TRUTH
 from pipeline.webnoise.sample import sample_at
+from winnow.errors import UserError
 from winnow.images import decode_image
 from winnow.journal import Journal
 from winnow.shards import read_shard
@@ -37,38 +37,74 @@ def test_shares_of_trusted_text_are_shares():
         WebNoise(trusted_text_share=0.6, trusted_text_only_share=0.5)
 
 
-def test_a_small_pool_of_captioned_pictures_end_to_end(tmp_path):
-    """Ingest and download through the pool's web, from a folder of pictures with captions."""
-    (tmp_path / "set").mkdir()
+@pytest.fixture(scope="module")
+def captioned(tmp_path_factory):
+    """A folder of pictures with captions, and the fields of a pool drawn from it."""
+    folder = tmp_path_factory.mktemp("set")
+    world = WebNoise()
     for index in range(40):
-        scene = sample_at(WebNoise(), index).scene
-        (tmp_path / "set" / f"{index}.{scene.format}").write_bytes(render(scene, WebNoise().picture_set))
-        (tmp_path / "set" / f"{index}.txt").write_text(f"drawing number {index} on the wall")
-    source = {"use": "webnoise", "pictures": {"use": "folder", "path": str(tmp_path / "set")}, "num_samples": 60}
-    source |= {"num_trusted": 5, "num_heldout": 4, "heldout_fraction": 0.3}
-    common = {"pool": str(tmp_path / "pool"), "run_dir": str(tmp_path / "pool"), "source": source}
+        scene = sample_at(world, index).scene
+        (folder / f"{index}.{scene.format}").write_bytes(render(scene, world.picture_set))
+        (folder / f"{index}.txt").write_text(f"drawing number {index} on the wall")
+    pictures = {"use": "folder", "path": str(folder)}
+    return {
+        "use": "webnoise", "pictures": pictures, "num_samples": 60, "num_trusted": 5, "num_heldout": 4,
+        "heldout_fraction": 0.3,
+    }  # fmt: skip
+
+
+def make_pool(folder, source, **fields):
+    """Ingest and download; return the samples of all shards by key."""
+    common = {"pool": str(folder), "run_dir": str(folder), "source": source}
     ingest = Ingest(**common, rows_per_file=40)
-    for unit in ingest.plan():
-        outcome = perform(ingest, unit)
-        assert not outcome.error, outcome.detail
-        for row in outcome.rows:
-            Journal(ingest.store).append(row)
-    with Download(**common, stall_timeout=1.0, max_bytes=2_000_000, image_size=128).session() as download:
-        for unit in download.plan():
-            outcome = perform(download, unit)
-            assert not outcome.error, outcome.detail
-    truth = {row["uid"]: row for row in pq.read_table(tmp_path / "pool" / "truth.parquet").to_pylist()}
+    with Download(**common, stall_timeout=1.0, max_bytes=2_000_000, image_size=128, **fields).session() as download:
+        for stage in (ingest, download):
+            for unit in stage.plan():
+                outcome = perform(stage, unit)
+                assert not outcome.error, outcome.detail or outcome.error
+                for row in outcome.rows:
+                    Journal(stage.store).append(row)
+    tars = [(folder / "shards" / f"{shard}.tar").read_bytes() for shard in ("00000", "00001")]
+    return {sample.key: sample for tar in tars for sample in read_shard(io.BytesIO(tar))}
+
+
+@pytest.fixture(scope="module")
+def served(captioned, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    return folder, make_pool(folder, captioned)
+
+
+def test_a_small_pool_end_to_end_without_a_word_of_the_truth(served):
+    folder, samples = served
+    assert len(samples) > 45
+    truth = {row["uid"]: row for row in pq.read_table(folder / "truth.parquet").to_pylist()}
     assert len(truth) == 60
     hidden = set(TRUTH.names) - {"uid", "text"}
-    pairs = 0
     for shard in ("00000", "00001"):
-        table = pq.read_table(tmp_path / "pool" / "shards" / f"{shard}.parquet")
-        assert not hidden & set(table.column_names)
-        assert not hidden & set(pq.read_schema(tmp_path / "pool" / "metadata" / f"{shard}.parquet").names)
-        for sample in read_shard(io.BytesIO((tmp_path / "pool" / "shards" / f"{shard}.tar").read_bytes())):
-            assert set(sample.members) == {"jpg", "txt", "json"}
-            assert not hidden & set(json.loads(sample.members["json"]))
-            assert sample.meta["uid"] in truth
-            assert decode_image(sample.image).shape[0] > 0
-            pairs += 1
-    assert pairs > 45
+        for part in ("metadata", "shards"):
+            assert not hidden & set(pq.read_schema(folder / part / f"{shard}.parquet").names)
+    for sample in samples.values():
+        assert set(sample.members) == {"jpg", "txt", "json"}
+        assert not hidden & set(sample.meta)
+        assert sample.meta["uid"] in truth
+        height, width = decode_image(sample.image).shape[:2]
+        assert max(height, width) <= 128
+
+
+def test_drawing_without_the_web_gives_the_same_pictures_and_all_of_them(served, captioned, tmp_path):
+    _, over_http = served
+    directly = make_pool(tmp_path, captioned, direct=True)
+    assert len(directly) == 60
+    assert all(directly[key].members == sample.members for key, sample in over_http.items())
+
+
+def test_only_a_source_that_draws_can_do_without_the_web(tmp_path):
+    with pytest.raises(ValueError, match="direct needs a source that draws"):
+        Download(pool=str(tmp_path), run_dir=str(tmp_path), source={"use": "files", "path": "x.csv"}, direct=True)
+
+
+def test_a_url_of_another_pool_is_refused():
+    url = sample_at(WebNoise(seed=1), 3).url
+    assert WebNoise(seed=1).body(url)
+    with pytest.raises(UserError, match="no URL of this pool"):
+        WebNoise(seed=2).body(url)
