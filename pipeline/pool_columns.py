@@ -4,13 +4,14 @@ Of the pool only the uids stay in memory, 16 bytes a sample. Everything else is 
 rows at a time, and no other column with it.
 """
 
+import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import accumulate, repeat
-from typing import Any
+from itertools import accumulate
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -31,8 +32,10 @@ __all__ = ["ALIASES", "PoolColumns", "Rows", "by_family"]
 ALIASES = {"text": "caption", "caption": "text"}
 """Two names of one column: DataComp's metadata call it text, img2dataset's tables caption."""
 CHUNK_ROWS = 65_536
-READERS = {"disk": 2, "network": 8}
-"""Chunks that are read at a time: a disk's take work, a network's take waiting."""
+READERS = 8
+"""Chunks that are read at a time, at most; of local files not more than there are cores."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,16 @@ class PoolColumns:
                 are in memory at a time. Embeddings want fewer than the default.
         """
         self.pool, self.chunk_rows = pool, chunk_rows
-        self._readers = READERS["disk" if pool.is_local else "network"]
+        self._readers = min(READERS, os.cpu_count() or 1) if pool.is_local else READERS
         with ThreadPoolExecutor(self._readers) as readers:
             pieces = [piece for found in readers.map(self._scan, tables) for piece in found]
         self._sizes: dict[str, int] = {}
         for piece in pieces:
             self._sizes[piece.table.name] = piece.start + len(piece.uids)
         self._chunks = _grouped(pieces, [len(piece.uids) for piece in pieces], chunk_rows)
+        self._starts = list(
+            accumulate((sum(len(piece.uids) for piece in pieces) for pieces in self._chunks), initial=0)
+        )[:-1]
         self._again = _repeated([piece.uids for piece in pieces])
         self._checked: set[tuple[str, str, int]] = set()
         self.num_rows = sum(self._sizes.values())
@@ -97,51 +103,50 @@ class PoolColumns:
         Raises:
             UserError: a table lacks a column, or a column file does not belong to the samples of its table.
         """
+        return self.map(lambda rows, columns: columns, names)
+
+    def map(self, work: Callable[[Rows, Columns], T], names: Iterable[str]) -> Iterator[T]:
+        """Yield what `work` makes of each of the `chunks`, in their order; it runs in the threads that read.
+
+        Args:
+            work: takes the rows of a chunk, and the columns of those rows that are no duplicates.
+            names: as for `chunks`.
+        """
         families = by_family(names)
-        parts = self._parts(families) if families else repeat(dict[str, Any]())
-        for rows, columns in zip(self.rows(), parts, strict=False):
-            chunk = Columns(rows.uids, columns)
-            yield chunk.take(~rows.again) if rows.again.any() else chunk
-
-    def rows(self) -> Iterator[Rows]:
-        """Yield which rows each of the `chunks` is made of; reads nothing."""
-        start = 0
-        for pieces in self._chunks:
-            uids = np.concatenate([piece.uids for piece in pieces])
-            first, last = np.searchsorted(self._again, (start, start + len(uids)))
-            again = np.zeros(len(uids), bool)
-            again[self._again[first:last] - start] = True
-            names = list(dict.fromkeys(piece.table.name for piece in pieces))
-            of_piece = np.array([names.index(piece.table.name) for piece in pieces], np.int32)
-            table = pa.DictionaryArray.from_arrays(np.repeat(of_piece, [len(piece.uids) for piece in pieces]), names)
-            start += len(uids)
-            for part in self._slices(len(uids)):
-                yield Rows(uids[part], again[part], table[part])
-
-    def _slices(self, num_rows: int) -> list[slice]:
-        """Cut what was read at a time, a whole row group at least, where it is more than a chunk."""
-        step = self.chunk_rows if num_rows > 2 * self.chunk_rows else max(num_rows, 1)
-        return [slice(start, start + step) for start in range(0, num_rows, step)]
-
-    def _parts(self, families: Mapping[str, Sequence[str]]) -> Iterator[dict[str, pa.Array]]:
-        """Yield the columns of all rows, read some chunks ahead; large row groups are not read far ahead."""
-        ahead: deque[tuple[int, Future[dict[str, pa.Array]]]] = deque()
-        waiting = deque(self._chunks)
+        waiting = deque(zip(self._chunks, self._starts, strict=True))
+        ahead: deque[tuple[int, Future[list[T]]]] = deque()
         with ThreadPoolExecutor(self._readers, "columns") as readers:
             try:
                 while waiting or ahead:
+                    # large row groups are not read far ahead
                     while waiting and sum(size for size, _ in ahead) <= self._readers * self.chunk_rows:
-                        pieces = waiting.popleft()
+                        pieces, start = waiting.popleft()
                         size = sum(len(piece.uids) for piece in pieces)
-                        ahead.append((size, readers.submit(self._load, pieces, families)))
-                    size, future = ahead.popleft()
-                    columns = future.result()
-                    del future  # it would hold the columns while the next ones are waited for
-                    for part in self._slices(size):
-                        yield {name: column[part] for name, column in columns.items()}
+                        ahead.append((size, readers.submit(self._worked, work, pieces, start, families)))
+                    yield from ahead.popleft()[1].result()
             finally:
                 for _, future in ahead:
                     future.cancel()
+
+    def _worked(
+        self, work: Callable[[Rows, Columns], T], pieces: Sequence[_Piece], start: int, families: dict[str, list[str]]
+    ) -> list[T]:
+        """Read some pieces and work on them, a chunk at a time where they are more."""
+        columns = self._load(pieces, families)
+        uids = np.concatenate([piece.uids for piece in pieces])
+        first, last = np.searchsorted(self._again, (start, start + len(uids)))
+        again = np.zeros(len(uids), bool)
+        again[self._again[first:last] - start] = True
+        names = list(dict.fromkeys(piece.table.name for piece in pieces))
+        of_piece = np.array([names.index(piece.table.name) for piece in pieces], np.int32)
+        table = pa.DictionaryArray.from_arrays(np.repeat(of_piece, [len(piece.uids) for piece in pieces]), names)
+        out = []
+        step = self.chunk_rows if len(uids) > 2 * self.chunk_rows else max(len(uids), 1)
+        for part in (slice(at, at + step) for at in range(0, len(uids), step)):
+            rows = Rows(uids[part], again[part], table[part])
+            found = Columns(rows.uids, {name: column[part] for name, column in columns.items()})
+            out.append(work(rows, found.take(~rows.again) if rows.again.any() else found))
+        return out
 
     def _load(self, pieces: Sequence[_Piece], families: Mapping[str, Sequence[str]]) -> dict[str, pa.Array]:
         """Read the columns of some pieces."""

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 
 from filters.compose import build_strategies
-from filters.strategy import Strategy, Verdict
+from filters.strategy import Columns, Strategy, Verdict
 from filters.subset import save_subset, subset_of
-from pipeline.pool_columns import ALIASES, PoolColumns, by_family
+from pipeline.pool_columns import ALIASES, PoolColumns, Rows, by_family
 from pipeline.stage import Product, Stage, Unit
 from winnow.columns import column_path
 from winnow.component import digest
@@ -38,7 +38,6 @@ TABLE = pa.schema(
     }
 )
 """Columns of `subsets/<strategy>.parquet`."""
-COMPRESSION = "zstd"
 
 
 class Select(Stage):
@@ -121,21 +120,26 @@ def _judge(strategy: Strategy, pool: PoolColumns, path: Path) -> tuple[list[NDAr
         the subset in sorted parts, and the number of drops by reason.
     """
     judge = strategy.fit(pool)
+
+    def work(rows: Rows, columns: Columns) -> tuple[NDArray[np.void], Verdict, pa.Table]:
+        verdict = _placed(judge(columns), rows.again)
+        assert ((verdict.code == 0) == verdict.keep).all(), f"{strategy!r}: a drop without a reason, or the reverse"
+        reason = pa.DictionaryArray.from_arrays(verdict.code.astype(np.int32), list(verdict.reasons))
+        arrays = [to_arrow(rows.uids), pa.array(verdict.count), reason, rows.table]
+        return subset_of(rows.uids, verdict.count), verdict, pa.Table.from_arrays(arrays, schema=TABLE)
+
     kept, dropped = [], Counter[str]()
     # uids are as good as random: statistics would tell a reader nothing
     with pq.ParquetWriter(
-        path, TABLE, compression=COMPRESSION, use_dictionary=["count", "reason", "shard"], write_statistics=False
+        path, TABLE, compression="zstd", use_dictionary=["count", "reason", "shard"], write_statistics=False
     ) as writer:
-        for rows, columns in zip(pool.rows(), pool.chunks(strategy.needs()), strict=True):
-            verdict = _placed(judge(columns), rows.again)
-            assert ((verdict.code == 0) == verdict.keep).all(), f"{strategy!r}: a drop without a reason, or the reverse"
-            kept.append(subset_of(rows.uids, verdict.count))
-            for code, number in enumerate(np.bincount(verdict.code).tolist()):
-                dropped[verdict.reasons[code]] += number
-            reason = pa.DictionaryArray.from_arrays(verdict.code.astype(np.int32), list(verdict.reasons))
-            arrays = [to_arrow(rows.uids), pa.array(verdict.count), reason, rows.table]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=TABLE))
-    del dropped[""]
+        for subset, verdict, table in pool.map(work, strategy.needs()):
+            kept.append(subset)
+            for reason, number in zip(
+                verdict.reasons[1:], np.bincount(verdict.code, minlength=len(verdict.reasons)).tolist()[1:], strict=True
+            ):
+                dropped[reason] += number
+            writer.write_table(table)
     return kept, +dropped
 
 

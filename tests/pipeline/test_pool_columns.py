@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.pool_columns import PoolColumns
+from pipeline.pool_columns import PoolColumns, Rows
 from winnow.columns import column_path
 from winnow.errors import UserError
 from winnow.pool import PoolTable, pool_tables
@@ -95,6 +95,10 @@ def wanted(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {"uid": [item["uid"] for item in rows], **found}
 
 
+def rows_of(columns: PoolColumns) -> list[Rows]:
+    return list(columns.map(lambda rows, _: rows, []))
+
+
 def tables(root: Path) -> Any:
     return pool_tables(Store(root))
 
@@ -109,7 +113,7 @@ def test_rows_do_not_depend_on_how_pool_and_chunks_are_cut(
     columns = PoolColumns(Store(tmp_path), tables(tmp_path), chunk_rows)
     np.testing.assert_equal(everything(columns), wanted(rows))
     assert (columns.num_rows, columns.num_samples) == (23, 19)
-    found = list(columns.rows())
+    found = rows_of(columns)
     assert [uid for part in found for uid in to_hex(part.uids)] == [item["uid"] for item in rows]
     assert [again for part in found for again in part.again.tolist()] == [False] * 19 + [True] * 4
     names = [name for part in found for name in part.table.to_pylist()]
@@ -124,7 +128,7 @@ def test_an_uid_may_repeat_within_and_across_chunks(tmp_path: Path) -> None:
         write(tmp_path, f"{shard:05d}", items[2 * shard : 2 * shard + 2], 1, False)
     for chunk_rows in (1, 3, 100):
         columns = PoolColumns(Store(tmp_path), tables(tmp_path), chunk_rows)
-        again = np.concatenate([part.again for part in columns.rows()])
+        again = np.concatenate([part.again for part in rows_of(columns)])
         assert again.tolist() == [False, False, True, False, True, True, False, True]
         np.testing.assert_equal(everything(columns), wanted(items))
 
@@ -133,7 +137,7 @@ def test_equal_upper_words_are_no_duplicates(tmp_path: Path) -> None:
     items = [row(number) | {"uid": "0" * 16 + f"{number % 5:016x}"} for number in range(8)]
     write(tmp_path, "00000", items, 3, False)
     columns = PoolColumns(Store(tmp_path), tables(tmp_path), 2)
-    assert np.concatenate([part.again for part in columns.rows()]).tolist() == [False] * 5 + [True] * 3
+    assert np.concatenate([part.again for part in rows_of(columns)]).tolist() == [False] * 5 + [True] * 3
 
 
 def test_it_may_be_read_as_often_as_need_be_and_left_half_way(tmp_path: Path) -> None:
@@ -248,4 +252,4 @@ def test_duplicates_among_many(tmp_path: Path) -> None:
     for uid in uids.to_pylist():
         again.append(uid in seen)
         seen.add(uid)
-    assert np.concatenate([part.again for part in columns.rows()]).tolist() == again
+    assert np.concatenate([part.again for part in rows_of(columns)]).tolist() == again
