@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,29 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("clip") / "model.pt"
     torch.save(create_clip(TINY).state_dict(), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_coca(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Architecture and checkpoint of a tiny CoCa with random weights."""
+    import torch
+
+    from winnow.openclip import create_clip
+
+    text = {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    vision = {"image_size": 32, "patch_size": 16, "width": 32, "head_width": 16, "layers": 1}
+    config = {
+        "embed_dim": 32,
+        "vision_cfg": vision | {"attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
+        "text_cfg": text | {"embed_cls": True, "output_tokens": True},
+        "multimodal_cfg": text | {"attn_pooler_heads": 2},
+        "custom_text": True,
+    }
+    folder = tmp_path_factory.mktemp("coca")
+    (folder / "coca-tiny.json").write_text(json.dumps(config))
+    torch.manual_seed(0)
+    torch.save(create_clip(str(folder / "coca-tiny.json")).state_dict(), folder / "model.pt")
+    return str(folder / "coca-tiny.json"), str(folder / "model.pt")
 
 
 @pytest.fixture(scope="session")

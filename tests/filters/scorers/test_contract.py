@@ -16,7 +16,17 @@ from winnow.registry import names
 TINY = "configs/models/winnow-tiny.json"
 CAPTIONS = ["a red bird", "", "ein Hund im Garten\nam Abend", "SALE 50%", "une maison bleue", "x"]
 HEADS = ("aesthetic", "nsfw", "watermark")
-MODELS = ("clip", "clip_flipped", "masked_clip", "ocr", "text_boxes", *HEADS)
+MODELS = (
+    "clip",
+    "clip_flipped",
+    "masked_clip",
+    "ocr",
+    "text_boxes",
+    *HEADS,
+    "caption_similarity",
+    "clip_along",
+    "open_nsfw",
+)
 """Scorers whose values may differ in the last bits between batches."""
 
 
@@ -35,10 +45,12 @@ def scorer(key: str, checkpoint: Path) -> Scorer:
 
 
 def make(key: str, checkpoint: Path) -> Scorer:
-    weights = {"model": TINY, "pretrained": str(checkpoint), "precision": "fp32", "threads": 2}
+    model = {"model": TINY, "precision": "fp32", "threads": 2}
     fields: dict[str, dict[str, object]] = {
+        "caption_similarity": {"captions": {"field": "generated"}},
+        "clip_along": model | {"checkpoints": [str(checkpoint)] * 2},
         **{head: {"weights": head_weights(checkpoint.parent)} for head in HEADS},
-        "clip": weights,
+        "clip": model | {"pretrained": str(checkpoint)},
         "text_boxes": {"detector": {"use": "ppocr", "threads": 2}},
     }
     scorer: Scorer = build("filters.scorers", fields.get(key, {}), key)
@@ -63,7 +75,7 @@ def head_weights(folder: Path) -> str:
 @pytest.fixture
 def batch(pictures: list, text_picture: np.ndarray, scorer: Scorer, checkpoint: Path) -> Batch:
     images = [*pictures[:4], text_picture, pictures[4]]
-    meta = [{"original_width": 300, "original_height": 200}] * len(images)
+    meta = [{"original_width": 300, "original_height": 200, "generated": ["a bird", "a sale"]}] * len(images)
     full = Batch([f"{i:032x}" for i in range(6)], CAPTIONS, meta, images)
     for need in scorer.needs():
         for name, values in make(need, checkpoint).score(full).items():
