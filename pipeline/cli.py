@@ -8,10 +8,11 @@ import typer
 from rich.table import Table
 
 from pipeline.config import STAGES, RunConfig
-from pipeline.inspect import explain, stage_states
+from pipeline.inspect import stage_states
 from pipeline.pool_commands import add_to
 from pipeline.runner import Summary, run_stage
 from pipeline.subset_cli import subset_app
+from pipeline.why import explain
 from winnow.errors import UserError
 from winnow.progress import console
 from winnow.registry import names
@@ -30,6 +31,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the resolved plan:
 REGISTRIES = {
     "stages": "pipeline.stages",
     "sources": "pipeline.sources",
+    "picturesets": "pipeline.picturesets",
     "attachments": "pipeline.attachments",
     "scorers": "filters.scorers",
     "pool_scorers": "filters.pool_scorers",
