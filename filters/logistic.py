@@ -34,7 +34,7 @@ def fit_logistic(
     for _ in range(100):
         chance = 1 / (1 + np.exp(-_dot(x, beta)))
         gradient = np.einsum("ni,n->i", x, weight * (chance - positive)) + penalty * beta
-        curvature = np.einsum("ni,n,nj->ij", x, weight * chance * (1 - chance), x) + np.diag(penalty)
+        curvature = np.einsum("ni,nj->ij", x * (weight * chance * (1 - chance))[:, None], x) + np.diag(penalty)
         step = np.linalg.solve(curvature, gradient)
         size = 1.0
         while loss(beta - size * step) > loss(beta) and size > 1e-8:  # far from the solution a full step may overshoot

@@ -31,7 +31,8 @@ def quotas(shares: NDArray[Any], total: float, lower: NDArray[Any], upper: NDArr
             low = middle
         else:
             high = middle
-    return np.clip(wanted - high, lower, upper)
+    real: NDArray[np.float64] = np.clip(wanted - high, lower, upper)
+    return real
 
 
 def round_quotas(real: NDArray[np.float64], total: int, upper: NDArray[Any]) -> NDArray[np.int64]:
@@ -42,7 +43,7 @@ def round_quotas(real: NDArray[np.float64], total: int, upper: NDArray[Any]) -> 
         total: the sum.
         upper: (k,) integers, the most of each.
     """
-    whole = np.minimum(np.floor(real + 1e-9), upper).astype(np.int64)  # 2.9999999999 is 3
+    whole: NDArray[np.int64] = np.minimum(np.floor(real + 1e-9), upper).astype(np.int64)  # 2.9999999999 is 3
     order = np.argsort(whole - real, kind="stable")  # the largest remainder first
     order = order[(whole < upper)[order]]
     whole[order[: total - int(whole.sum())]] += 1

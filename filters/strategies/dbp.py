@@ -6,6 +6,7 @@ gives its share, a quadratic programme its quota. The paper applies it after a C
 """
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from filters.quotas import quotas, round_quotas
@@ -68,6 +69,9 @@ class DBP(Strategy):
 
         return judge
 
-    def _known(self, columns: Columns) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    def _known(self, columns: Columns) -> NDArray[np.bool_]:
         """Mark the rows that have all values."""
-        return ~np.isnan([scores_of(columns[name]) for name in self.needs()]).any(axis=0)
+        known = np.ones(columns.num_samples, bool)
+        for name in self.needs():
+            known &= ~np.isnan(scores_of(columns[name]))
+        return known

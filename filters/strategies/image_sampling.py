@@ -5,6 +5,7 @@ A cluster stands for a class here.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from filters.ranking import Computed, flags_of, in_uid_order, scores_of
@@ -41,7 +42,7 @@ class ImageSampling(Strategy):
     def fit(self, pool: Pool) -> Judge:
         """Count classes and draw."""
 
-        def hit_class(columns: Columns) -> np.ndarray:  # type: ignore[type-arg]
+        def hit_class(columns: Columns) -> NDArray[np.float64]:
             return np.where(flags_of(columns, self.hit)[0], scores_of(columns[self.classes]), np.nan)
 
         rows = in_uid_order(Computed(pool, "class", self.needs(), hit_class), ["class"])

@@ -74,7 +74,7 @@ class SoftCap(Strategy):
         return drawn(rows.uids, count, "not drawn, or no score")
 
 
-def _highest(keys: NDArray[np.floating], number: int, tie: NDArray[np.uint64]) -> NDArray[np.intp]:  # type: ignore[type-arg]
+def _highest(keys: NDArray[np.float64], number: int, tie: NDArray[np.uint64]) -> NDArray[np.intp]:
     """Return the rows of the `number` highest keys, all of them if there are fewer; of equal keys the lower `tie`."""
     if number >= len(keys):
         return np.arange(len(keys))
