@@ -7,9 +7,11 @@ import typer
 from rich.table import Table
 
 from pipeline.config import pool_of
+from pipeline.export import export
 from pipeline.index import index
 from pipeline.recovery import compare, recover
 from pipeline.verify import Verification, verify
+from winnow.errors import UserError
 from winnow.progress import console
 from winnow.storage import Store
 
@@ -23,6 +25,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(name="verify")(verify_pool)
     app.command(name="recovery")(recovery)
     app.command(name="index")(index_pool)
+    app.command(name="export")(export_pool)
 
 
 def verify_pool(
@@ -84,3 +87,25 @@ def index_pool(pool: Pool) -> None:
         number += 1
     if not number:
         console.print("nothing to do: every tar has its table")
+
+
+def export_pool(
+    pool: Pool,
+    out: Annotated[str, typer.Option("--out", help="Folder or fsspec URL.")],
+    kind: Annotated[str, typer.Option("--format", help="datacomp (parquet and npz) or scores (parquet).")] = "datacomp",
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--column", help="name=scorer.column, for each column wanted; l14_img=clip.image_embedding."),
+    ] = None,
+) -> None:
+    """Write metadata and columns in DataComp's format, or all scores by uid, one file a shard."""
+    mapping = {}
+    for item in column or ():
+        name, sign, source = item.partition("=")
+        if not (name and sign and source):
+            raise UserError(f"--column {item!r} must look like l14_img=clip.image_embedding")
+        mapping[name] = source
+    files = rows = 0
+    for _, num_rows in export(pool_of(pool), Store(out), kind, mapping or None):
+        files, rows = files + 1, rows + num_rows
+    console.print(f"{rows:,} samples in {files:,} files: {out}", highlight=False)
