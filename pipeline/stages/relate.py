@@ -176,7 +176,7 @@ class _Complete:
         needs = list(needs)
         errors = [f"{family}.error" for family in by_family(needs) if family != "meta"]
         uids, related, start = [], [], 0
-        for rows, columns in zip(self.columns.rows(), self.columns.chunks([*needs, *errors]), strict=True):
+        for rows, columns in self.columns.map(lambda rows, columns: (rows, columns), [*needs, *errors]):
             complete = np.ones(columns.num_samples, bool)
             places = start + np.flatnonzero(~rows.again)
             self.reasons |= dict.fromkeys((start + np.flatnonzero(rows.again)).tolist(), AGAIN)
