@@ -62,7 +62,7 @@ class Captioner:
         if not hasattr(self.model, "text_decoder") or not hasattr(self.tokenizer, "sot_token_id"):
             raise UserError(
                 f"{model!r} writes no captions; give a CoCa model with CLIP's tokenizer, such as coca_ViT-B-32 or "
-                "coca_ViT-L-14 (tag mscoco_finetuned_laion2B-s13B-b90k)"
+                "coca_ViT-L-14 (tag mscoco_finetuned_laion2b_s13b_b90k)"
             )
         self.preprocess = Preprocess(self.model.visual.preprocess_cfg)
         scale, shift = self.preprocess.affine()

@@ -37,7 +37,7 @@ class Head:
     @property
     def width(self) -> int:
         """Width of the embedding, D."""
-        return self.layers[0][0].shape[1]
+        return int(self.layers[0][0].shape[1])
 
     def __call__(self, embeddings: NDArray[np.float32], relu: bool, sigmoid: bool) -> NDArray[np.float32]:
         """Run the head.

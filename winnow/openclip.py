@@ -48,15 +48,15 @@ def create_clip(model: str, pretrained: str | None = None) -> Any:
         raise UserError(f"no weights {pretrained!r} for {name}: there is no such file, and its tags are: {known}")
     weights = _snapshot(Path(pretrained)) if pretrained and pretrained not in tags else None
     source = pretrained if weights is None else None
-    model = open_clip.create_model(name, pretrained=source, precision="fp32", device="cpu")
+    built = open_clip.create_model(name, pretrained=source, precision="fp32", device="cpu")
     if weights is not None:
         try:
-            model.load_state_dict(weights)
+            built.load_state_dict(weights)
         except RuntimeError as error:
             raise UserError(
                 f"the training run of {pretrained!r} has another architecture than {name}: {error}"
             ) from error
-    return model.eval()
+    return built.eval()
 
 
 def _snapshot(path: Path) -> dict[str, Any] | None:
