@@ -54,7 +54,7 @@ def _scores(table: Table, series: dict[str, int]) -> Markup:
             order[score.subset] = score
             if score.subset in control:
                 order[control[score.subset]] = of[control[score.subset]]
-    rows = [(name, score.mean, series[name]) for name, score in order.items()]
+    rows = [(name, _clipped(score.mean), series[name]) for name, score in order.items()]
     return Markup(dot_plot(rows, f"{table.metric} on {table.task}, mean of the seeds, 95 %", table.chance))
 
 
@@ -86,6 +86,11 @@ def _difference_plot(rows: list[tuple[str, Estimate, int]], label: str) -> str:
         chart.circle(chart.px(100 * value.value), y, f"dot s{series}", f"{name}: {points(value)}", 6)
         chart.text(chart.px(100 * value.high) + 9, y + 4, signed(value.value), "value", "start")
     return chart.done(label)
+
+
+def _clipped(value: Estimate) -> Estimate:
+    """Return a share whose interval ends where shares do: Student's, of two seeds, may reach far beyond."""
+    return Estimate(value.value, max(0.0, value.low), min(1.0, value.high))
 
 
 def _number(value: int) -> str:
