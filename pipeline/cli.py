@@ -32,6 +32,7 @@ REGISTRIES = {
     "stages": "pipeline.stages",
     "sources": "pipeline.sources",
     "picturesets": "pipeline.picturesets",
+    "picturesets": "pipeline.picturesets",
     "attachments": "pipeline.attachments",
     "scorers": "filters.scorers",
     "pool_scorers": "filters.pool_scorers",

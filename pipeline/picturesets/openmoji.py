@@ -17,7 +17,7 @@ from winnow.errors import require
 
 __all__ = ["OpenMoji"]
 
-RENDER_LIMIT = 120  # px; resvg costs 12 ms at 256 px and grows with the area: larger drawings are scaled up
+RENDER_LIMIT = 112  # px; resvg costs 12 ms at 256 px and grows with the area: larger drawings are scaled up
 
 _TONES = frozenset(range(0x1F3FB, 0x1F400))
 _HAIR = frozenset(range(0x1F9B0, 0x1F9B4))
