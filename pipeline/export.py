@@ -4,7 +4,7 @@ Source: Gadre et al. 2023, DataComp (arXiv 2304.14108): its metadata files and t
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,10 +73,10 @@ def export(pool: Store, out: Store, kind: str, mapping: Mapping[str, str] | None
         yield f"{table.name}.parquet", num_rows
 
 
-def _available(pool: Store, tables: list[PoolTable] | tuple[PoolTable, ...]) -> dict[str, pa.DataType]:
+def _available(pool: Store, tables: Sequence[PoolTable]) -> dict[str, pa.DataType]:
     """Return "scorer.column" -> type, as the first shard's files have them."""
     scorers = sorted({row.product.split("/")[1] for row in Journal(pool).under("score/")})
-    have = {}
+    have: dict[str, pa.DataType] = {}
     for scorer in scorers:
         name = column_path(scorer, tables[0].name)
         if pool.exists(name):

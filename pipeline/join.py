@@ -31,6 +31,7 @@ class Join:
         self.path = path
         self.num_rows = 0
         self.writer: pa.ipc.RecordBatchFileWriter | None = None
+        self.schema: pa.Schema | None = None
 
     def add(self, piece: Piece) -> None:
         """Take the rows of a piece that are wanted and did not come before."""
@@ -42,10 +43,10 @@ class Join:
             return
         table = _plain(piece.load(rows), piece.where)
         if self.writer is None:
-            self.writer = pa.ipc.new_file(str(self.path), table.schema)
-        elif table.schema != self.writer_schema:
-            table = _conform(table, self.writer_schema, piece.where)
-        self.writer_schema = table.schema
+            self.schema = table.schema
+            self.writer = pa.ipc.new_file(str(self.path), self.schema)
+        elif table.schema != self.schema:
+            table = _conform(table, self.schema, piece.where)
         if len(rows):
             self.writer.write_batch(table.combine_chunks().to_batches()[0])
             self.place[slots[rows]] = self.num_rows + np.arange(len(rows))

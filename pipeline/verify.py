@@ -154,11 +154,11 @@ def _files(pool: Store, rows: dict[str, Row], done: Verification, quick: bool) -
         done.files += 1
         if finding is not None:
             yield finding
-    if rows:
-        known = {name for name, _, _ in wanted}
-        for name in sorted(_everything(pool) - known):
-            if not COMMON.match(name):
-                yield Finding(name, "no row of the journal vouches for it")
+    known = {name for name, _, _ in wanted}
+    folders = {_top(name) for name in known}  # what others wrote into a folder of their own is in no journal
+    for name in sorted(_everything(pool) - known) if known else ():
+        if _top(name) in folders and not COMMON.match(name):
+            yield Finding(name, "no row of the journal vouches for it")
 
 
 def _shards(pool: Store, rows: dict[str, Row]) -> list[_Shard]:
@@ -367,6 +367,11 @@ def _everything(pool: Store, folder: str = "") -> set[str]:
     start = len(pool.path(folder).rstrip("/")) + 1
     top = f"{folder}/" if folder else ""
     return {top + str(path)[start:] for path in pool.fs.find(pool.path(folder))}
+
+
+def _top(name: str) -> str:
+    """Return the folder of the pool that a file is in, "" for none."""
+    return name.split("/")[0] if "/" in name else ""
 
 
 def _sha256(pool: Store, name: str) -> str:

@@ -90,7 +90,7 @@ class Attach(Stage):
         with join.finish() as found:
             for table, (uids, ids) in zip(tables, samples, strict=True):
                 columns, has = found.rows(ids)
-                errors = pa.array(np.where(has, None, f"not in {key}"), pa.string())
+                errors = pa.array([None if found_here else f"not in {key}" for found_here in has], pa.string())
                 path = attempt / f"{table.name}.parquet"
                 write_columns(path, to_arrow(uids), columns, errors, settings)
                 counts = {"samples": len(ids), "found": int(has.sum()), f"not in {key}": int((~has).sum())}

@@ -55,6 +55,27 @@ def test_datacomp_columns_stand_as_they_are(tmp_path):
     assert table.column_names == list(columns)
 
 
+def test_laion_columns_are_known_and_the_others_come_along(tmp_path):
+    columns = {
+        "SAMPLE_ID": [1.0],
+        "URL": ["http://a"],
+        "TEXT": ["t"],
+        "LICENSE": ["?"],
+        "NSFW": ["UNLIKELY"],
+        "similarity": [0.31],
+        "WIDTH": [640.0],
+        "HEIGHT": [480.0],
+        "LANGUAGE": ["de"],
+        "pwatermark": [0.1],
+        "punsafe": [0.2],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "part-00000.parquet")
+    (table,) = Files(path=str(tmp_path / "part-*.parquet")).tables()
+    ours = {"URL": "url", "TEXT": "text", "WIDTH": "original_width", "HEIGHT": "original_height"}
+    assert table.column_names == [ours.get(name, name) for name in columns]
+    assert table.to_pylist() == [{ours.get(name, name): value[0] for name, value in columns.items()}]
+
+
 def test_an_explicit_mapping_wins(tmp_path):
     pq.write_table(pa.table({"url": ["page"], "image": ["http://a"], "text": ["t"]}), tmp_path / "a.parquet")
     (table,) = Files(path=str(tmp_path), columns={"url": "image"}).tables()
