@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.pictureset import PictureSet, Subject
 from winnow.component import Component, build, digest
-from winnow.errors import unknown
+from winnow.errors import UserError, unknown
 
 __all__ = ["CATEGORIES", "DEFECTS", "NOISES", "ORIGINS", "World"]
 
@@ -108,13 +108,22 @@ class World(Component):
 
     @cached_property
     def subjects(self) -> tuple[Groups, Groups]:
-        """The (shown, held-out) subjects; all renderings of one base picture are on the same side."""
+        """The (shown, held-out) subjects; all renderings of one base picture are on the same side.
+
+        Raises:
+            UserError: the pool is left with fewer than two pictures.
+        """
         sides: tuple[dict[str, dict[str, list[Subject]]], ...] = ({}, {})
         for subject in self.picture_set.subjects:
             place = hashlib.sha256(f"{self.seed}/{subject.base}".encode()).digest()[:8]
             side = sides[int.from_bytes(place, "big") < self.heldout_fraction * 2**64]
             side.setdefault(subject.group, {}).setdefault(subject.base, []).append(subject)
         shown, heldout = ({group: list(bases.values()) for group, bases in side.items()} for side in sides)
+        if sum(map(len, shown.values())) < 2:
+            raise UserError(
+                f"the pool has fewer than two pictures to draw from: the set has {len(self.picture_set.subjects)}, and "
+                f"heldout_fraction {self.heldout_fraction} of them are held out; give more pictures or hold out fewer"
+            )
         return shown, heldout
 
     @cached_property

@@ -166,6 +166,13 @@ def test_a_world_can_be_made_of_every_set(name, tmp_path):
     assert [max(decode_image(sample.image).shape) for sample in found] == [256] * len(evaluated)
 
 
+def test_a_pool_needs_two_pictures(tmp_path):
+    make_tar(tmp_path / "0.tar", [{"jpg": picture(0), "txt": b"a sheet of paper"}])
+    world = World(pictures={"use": "webdataset", "path": str(tmp_path)}, heldout_fraction=0.0)
+    with pytest.raises(UserError, match="fewer than two pictures"):
+        sample_at(world, 0)
+
+
 def test_the_urls_of_a_set_do_not_depend_on_where_it_lies(tmp_path):
     worlds = [World(pictures=spec(make_folder(tmp_path / place))) for place in ("here", "there")]
     assert worlds[0].album == worlds[1].album
