@@ -79,4 +79,5 @@ def _grey(line: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a line as grey, (64, W), at least as wide as high."""
     size = (HEIGHT * max(1, line.shape[1] / line.shape[0]), HEIGHT)
     grey = cv2.cvtColor(np.ascontiguousarray(line), cv2.COLOR_RGB2GRAY)
-    return np.asarray(cv2.resize(grey, (int(size[0]), int(size[1])), interpolation=cv2.INTER_LANCZOS4), np.uint8)
+    # bilinear: EasyOCR means to take Lanczos, but Pillow's number for that is OpenCV's for bilinear
+    return np.asarray(cv2.resize(grey, (int(size[0]), int(size[1])), interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -18,7 +18,7 @@ from filters.compute import cpu_threads
 from filters.onnx_models import model_hash, open_session
 from filters.textrecogniser import TextRecogniser
 
-__all__ = ["PPOCR"]
+__all__ = ["PPOCRReader"]
 
 HEIGHT = 48
 """Pixels of a line that the network expects."""
@@ -26,7 +26,7 @@ STEP = 160
 """Widths are padded to multiples of it. The network sees the padding, so that must follow from the line alone."""
 
 
-class PPOCR(TextRecogniser):
+class PPOCRReader(TextRecogniser):
     """Words with the spaces between them; the confidence of a line is the mean of its characters'."""
 
     _session: Any = PrivateAttr(None)

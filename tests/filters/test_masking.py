@@ -77,3 +77,36 @@ def test_covered_counts_overlaps_once() -> None:
     box = rectangle(0, 0, 29, 19)
     assert covered((40, 60), [box, box]) == pytest.approx(30 * 20 / 2400)
     assert covered((40, 60), []) == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    corner=st.tuples(st.integers(0, 30), st.integers(0, 20)), sides=st.tuples(st.integers(1, 25), st.integers(1, 15))
+)
+def test_a_box_on_an_upright_rectangle_is_the_polygon(corner: tuple[int, int], sides: tuple[int, int]) -> None:
+    box = rectangle(*corner, corner[0] + sides[0], corner[1] + sides[1])
+    polygon = mask_polygons(noise(), [box], inflation=0.3)
+    assert (mask_polygons(noise(), [box], inflation=0.3, shape="box") == polygon).all()
+
+
+def test_the_box_of_a_tilted_polygon_is_its_bounding_rectangle() -> None:
+    diamond = np.array([[30, 8], [45, 20], [30, 32], [15, 20]], np.float32)
+    changed = {
+        shape: (mask_polygons(noise(), [diamond], "constant", constant=0, shape=shape) == 0).all(axis=2)
+        for shape in ("polygon", "box")
+    }
+    assert changed["box"].sum() == 31 * 25
+    assert changed["polygon"].sum() < 0.6 * changed["box"].sum()
+    assert (changed["box"] | ~changed["polygon"]).all()
+
+
+def test_inflation_is_a_share_of_the_height_whatever_the_rotation() -> None:
+    box = rectangle(20, 15, 44, 23)  # 24 by 8
+    changed = (mask_polygons(noise(), [box], "constant", constant=0, inflation=0.25) == 0).all(axis=2)
+    rows, columns = np.where(changed)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (13, 25, 18, 46)
+    both = mask_polygons(noise(), [box], "constant", dilation=1, constant=0, inflation=0.25)
+    assert (both == mask_polygons(noise(), [box], "constant", dilation=3, constant=0)).all()
+    upright = rectangle(20, 5, 28, 29)
+    grown = mask_polygons(noise(), [upright], "constant", constant=0, inflation=0.25)
+    assert (grown == mask_polygons(noise(), [upright], "constant", dilation=2, constant=0)).all()
