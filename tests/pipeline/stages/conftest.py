@@ -114,13 +114,13 @@ def write_scores(made: Made, scorer: str, shard: int, start: int, columns: Mappi
         made.columns[column] += numbers
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_pool() -> Callable[..., Made]:
     """Return `write_pool`."""
     return write_pool
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_stage() -> Callable[[Stage], list[str]]:
     """Return a driver that runs what is not done, and gives the names of the units that it ran."""
 
