@@ -20,7 +20,8 @@ class TMARS(Strategy):
 
     With a fraction fewer samples remain than that: those that masking lowers below the cut are what T-MARS removes. The
     cut is the floor(fraction * n)-th highest unmasked score, `clip_score`'s own; ties with it survive. So T-MARS lies
-    within `clip_score` wherever masking raises no score and none tie at the cut. A missing masked score is never kept.
+    within `clip_score` wherever masking raises no score and none tie at the cut. A missing masked score is never kept;
+    where the unmasked one lies below the cut already, as in rows that a cascade's gate stopped, that is the reason.
     """
 
     score: str = "masked_clip.similarity"
@@ -51,14 +52,19 @@ class TMARS(Strategy):
     def fit(self, pool: Pool) -> Judge:
         """Find the threshold; the judge compares the masked score with it."""
         if self.threshold is not None:
-            cut, words = self.threshold, f"{self.score} below {self.threshold:g}"
+            cut, words, early = self.threshold, f"{self.score} below {self.threshold:g}", ""
         else:
             fraction = self.fraction or 0.0  # the validators leave exactly one of the two unset
             cut = nth_highest(whole(pool, self.unmasked), num_of(fraction, pool.num_samples))
-            words = f"{self.score} below {cut:.4g} (top {100 * fraction:g}% of {self.unmasked})"
+            share = f"{cut:.4g} (top {100 * fraction:g}% of {self.unmasked})"
+            words, early = f"{self.score} below {share}", f"{self.unmasked}, not masked, below {share}"
 
         def judge(columns: Columns) -> Verdict:
             masked = scores_of(columns[self.score])
-            return Verdict.of_rules(len(masked), {f"{self.score} missing": ~np.isnan(masked), words: masked >= cut})
+            missing = np.isnan(masked)
+            rules = {f"{self.score} missing": ~missing, words: masked >= cut}
+            if early:
+                rules = {early: ~missing | ~(scores_of(columns[self.unmasked]) < cut)} | rules
+            return Verdict.of_rules(len(masked), rules)
 
         return judge

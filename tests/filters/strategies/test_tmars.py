@@ -82,3 +82,14 @@ def test_float32_columns_are_cut_exactly(awkward: Columns, kept: Any) -> None:
     unmasked, masked = awkward["clip.similarity"], awkward["masked_clip.similarity"]
     cut = np.sort(unmasked[~np.isnan(unmasked)])[::-1][60 - 1]
     assert kept(TMARS(), awkward) == np.flatnonzero(masked >= cut).tolist()
+
+
+def test_rows_that_a_gate_stopped_are_dropped_for_their_unmasked_score() -> None:
+    columns = pool([(0.4, 0.41), (0.3, math.nan), (0.1, math.nan), (math.nan, math.nan), (0.3, 0.2)])
+    assert TMARS(fraction=0.4).select(columns).reason.tolist() == [
+        "",
+        "masked_clip.similarity missing",  # it reached the cut: the gate was too high
+        "clip.similarity, not masked, below 0.3 (top 40% of clip.similarity)",
+        "masked_clip.similarity missing",
+        "masked_clip.similarity below 0.3 (top 40% of clip.similarity)",
+    ]
