@@ -119,7 +119,7 @@ class Clusters:
         """
         self.gathered, self.vectors, self.centroids, self.ids = gathered, vectors, centroids, ids
         length = np.linalg.norm(centroids, axis=1)
-        self.similarity: NDArray[np.float32] = products / np.where(length > 0, length, 1)[ids]
+        self.similarity = (products / np.where(length > 0, length, 1)[ids]).astype(np.float32)
         """(n,) cosine of each row and its centroid."""
 
 
@@ -147,7 +147,7 @@ def kmeans(
         ids, _ = nearest(len(x), x.__getitem__, centroids, inner_product=False, threads=threads)
         sizes = np.bincount(ids, minlength=k)
         sums = csr_matrix((ones, (ids, rows)), shape=(k, len(x))) @ x  # adds rows in their order
-        centroids = (sums / np.maximum(sizes, 1)[:, None]).astype(np.float32)
+        centroids = np.asarray(sums / np.maximum(sizes, 1)[:, None], np.float32)
         _split_into_empty(centroids, sizes, rng)
         if spherical:
             centroids = unit(centroids)

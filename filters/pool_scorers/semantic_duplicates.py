@@ -6,7 +6,7 @@ the order of the distance to the centroid, an item goes whose highest similarity
 Shapes: m samples of a cluster, d embedding.
 """
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ class SemanticDuplicates(Clustered):
         device = resolve_device(self.device)
         found = self.clusters(pool)
         if self.keep == "random":
-            rank = np.argsort(np.argsort(hash_uids(found.gathered.uids, self.seed), kind="stable"))
+            rank: NDArray[Any] = hash_uids(found.gathered.uids, self.seed)
         else:
             rank = found.similarity if self.keep == "hard" else -found.similarity
         order = np.lexsort((rank, found.ids))  # stable: the rows lie in the order of uids

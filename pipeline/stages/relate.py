@@ -151,7 +151,7 @@ class Relate(Stage):
         related = slice(*np.searchsorted(pool.related, (start, stop)))
         rows = pool.related[related] - start
         writer = ColumnWriter()
-        writer.add(rows, {name: values[related] for name, values in scores.columns.items()})
+        writer.add(rows.tolist(), {name: values[related] for name, values in scores.columns.items()})
         for row in np.setdiff1d(np.arange(stop - start), rows):
             writer.fail(int(row), pool.reasons[start + int(row)])
         path = attempt / f"{table}.parquet"
