@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
 from eval.report.data import Gallery, Histogram, Pair, Stage, StrategyRow, TruthRow
+from eval.report.rows import Words, rows_of
 from eval.statistics import wilson
 from winnow.errors import UserError
 from winnow.images import ImageError, decode_image
@@ -23,12 +25,12 @@ from winnow.journal import Journal
 from winnow.pool import PoolShard, pool_shards, read_table, uids_of
 from winnow.shards import Sample, index_shard
 from winnow.storage import Store
-from winnow.uid import to_hex
+from winnow.uid import UID, from_hex, to_hex
 
 __all__ = ["Mask", "PoolFacts", "galleries", "histograms", "jaccard", "read_pool", "stages", "strategies", "truth"]
 
 Mask = Callable[[NDArray[np.uint8], list[NDArray[np.float32]]], NDArray[np.uint8]]
-UNREADABLE = (UserError, OSError, pa.ArrowInvalid, KeyError)
+UNREADABLE = (UserError, OSError, pa.ArrowInvalid, KeyError, ValueError)
 _CUT = re.compile(r"^(\S+) below (-?[\d.]+(?:e-?\d+)?)")
 THUMBNAIL = 176
 
@@ -37,10 +39,13 @@ THUMBNAIL = 176
 class PoolFacts:
     """The downloaded samples of a pool as row-aligned arrays, n rows, and what happened to the others."""
 
-    uids: list[str] = field(default_factory=list)
-    captions: list[str] = field(default_factory=list)
-    place: list[tuple[str, int]] = field(default_factory=list)
-    """Tar and position in it."""
+    uids: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, UID))
+    captions: pa.ChunkedArray = field(default_factory=lambda: pa.chunked_array([], pa.large_string()))
+    tars: list[str] = field(default_factory=list)
+    tar: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """Index into `tars`."""
+    position: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """Of the sample in its tar."""
     tried: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     """Failures by kind."""
@@ -50,9 +55,9 @@ class PoolFacts:
     """Columns that hold outlines, by "scorer.boxes"."""
     count: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     """Strategy -> copies of each sample."""
-    reason: dict[str, NDArray[np.object_]] = field(default_factory=dict)
-    """Strategy -> why each sample was dropped."""
-    category: NDArray[np.object_] | None = None
+    reason: dict[str, Words] = field(default_factory=dict)
+    """Strategy -> why each sample was dropped, "" where it was not."""
+    category: Words | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -64,28 +69,25 @@ def read_pool(pool: Store, run: Store) -> PoolFacts:
     except UNREADABLE as error:
         facts.notes.append(str(error))
         return facts
-    for shard in shards:
-        _read_shard(pool, shard, facts)
-    row_of = {uid: row for row, uid in enumerate(facts.uids)}
+    _read_shards(pool, shards, facts)
     for scorer in _folders(pool, "columns"):
         for shard in shards:
-            _read_columns(pool, scorer, shard, facts, row_of)
+            _read_columns(pool, scorer, shard, facts)
     for name in run.list("subsets", ".parquet"):
         strategy = name.rpartition("/")[2].removesuffix(".parquet")
         try:
             table = pq.read_table(io.BytesIO(run.read(name)))
-            rows = [row_of.get(uid, -1) for uid in table["uid"].to_pylist()]
-            count, reason = np.zeros(len(row_of), np.int64), np.full(len(row_of), "not judged", object)
-            for row, times, words in zip(rows, table["count"].to_pylist(), table["reason"].to_pylist(), strict=True):
-                if row >= 0:
-                    count[row], reason[row] = times, words or ""
-            facts.count[strategy], facts.reason[strategy] = count, reason
+            rows = rows_of(facts.uids, from_hex(table["uid"]))
+            facts.count[strategy] = np.zeros(len(facts.uids), np.int64)
+            facts.count[strategy][rows[rows >= 0]] = table["count"].to_numpy()[rows >= 0]
+            facts.reason[strategy] = Words.of(table["reason"], rows, len(facts.uids), "not judged")
         except UNREADABLE as error:
             facts.notes.append(f"{name}: {error}")
     if pool.exists("truth.parquet"):
-        table = pq.read_table(io.BytesIO(pool.read("truth.parquet")))
-        known = dict(zip(table["uid"].to_pylist(), table["category"].to_pylist(), strict=True))
-        facts.category = np.array([known.get(uid, "unknown") for uid in facts.uids], object)
+        table = pq.read_table(io.BytesIO(pool.read("truth.parquet")), columns=["uid", "category"])
+        facts.category = Words.of(
+            table["category"], rows_of(facts.uids, from_hex(table["uid"])), len(facts.uids), "unknown"
+        )
     return facts
 
 
@@ -109,7 +111,7 @@ def strategies(facts: PoolFacts) -> list[StrategyRow]:
     """Return the subsets, no_filter first, then by name with controls last."""
     rows = []
     for name, count in facts.count.items():
-        reasons = Counter(str(words) for words in facts.reason[name][count == 0])
+        reasons = facts.reason[name].tally(count == 0)
         rows.append(
             StrategyRow(
                 name=name,
@@ -134,9 +136,8 @@ def jaccard(facts: PoolFacts, names: Sequence[str]) -> NDArray[np.float64]:
 
 def cuts(facts: PoolFacts, strategy: str) -> dict[str, float]:
     """Return the thresholds of a strategy by column, most used first, as its reasons state them."""
-    drops = Counter(str(words) for words in facts.reason[strategy] if words)
     found: dict[str, float] = {}
-    for words, _ in drops.most_common():
+    for words, _ in facts.reason[strategy].tally().most_common():
         match = _CUT.match(words)
         if match and match[1] in facts.columns:
             found.setdefault(match[1], float(match[2]))
@@ -156,8 +157,8 @@ def histograms(facts: PoolFacts) -> list[Histogram]:
             continue
         groups = {"all": values[known]}
         if facts.category is not None:
-            names = sorted(set(facts.category[known]))
-            groups = {str(name): values[known & (facts.category == name)] for name in names}
+            names = sorted(facts.category.tally(known))
+            groups = {name: values[known & facts.category.equal(name)] for name in names}
         marks = {name: found[column] for name, found in sorted(lines.items()) if column in found}
         out.append(Histogram(column, groups, marks, int((~known).sum())))
     return out
@@ -167,15 +168,15 @@ def truth(facts: PoolFacts, good: Sequence[str]) -> list[TruthRow]:
     """Return precision, recall and kept share per category of every strategy."""
     if facts.category is None:
         return []
-    is_good = np.isin(facts.category.astype(str), good)
+    is_good = np.isin(facts.category.words, good)[facts.category.code]
     rows = []
     for strategy in strategies(facts):
         keep = facts.count[strategy.name] > 0
         kept = {}
-        for category in sorted(set(facts.category)):
-            mine = facts.category == category
+        for category in sorted(facts.category.tally()):
+            mine = facts.category.equal(category)
             k, n = int((keep & mine).sum()), int(mine.sum())
-            kept[str(category)] = (k, n, wilson(k, n))
+            kept[category] = (k, n, wilson(k, n))
         hits = int((keep & is_good).sum())
         precision, recall = wilson(hits, int(keep.sum())), wilson(hits, int(is_good.sum()))
         rows.append(TruthRow(strategy.name, precision, recall, kept))
@@ -187,7 +188,7 @@ def galleries(pool: Store, facts: PoolFacts, num_pairs: int, mask: Mask | None) 
 
     Which pairs are shown is decided by their uid, a hash, and by their scores: nobody picked them.
     """
-    by_uid = np.argsort(np.array(facts.uids)) if facts.uids else np.zeros(0, np.int64)
+    by_uid = np.lexsort((facts.uids["f1"], facts.uids["f0"]))
     chosen: list[tuple[str, str, list[int]]] = []
     changed = _masking_change(facts)
     if changed is not None:
@@ -197,8 +198,8 @@ def galleries(pool: Store, facts: PoolFacts, num_pairs: int, mask: Mask | None) 
         if strategy.is_random or strategy.kept in (0, strategy.total):
             continue
         keep = facts.count[strategy.name] > 0
-        chosen.append((strategy.name, "kept", [int(row) for row in by_uid if keep[row]][:num_pairs]))
-        chosen.append((strategy.name, "dropped", [int(row) for row in by_uid if not keep[row]][:num_pairs]))
+        chosen.append((strategy.name, "kept", by_uid[keep[by_uid]][:num_pairs].tolist()))
+        chosen.append((strategy.name, "dropped", by_uid[~keep[by_uid]][:num_pairs].tolist()))
         for column, cut in list(cuts(facts, strategy.name).items())[:1]:
             gap = np.abs(facts.columns[column] - cut)
             near = [int(row) for row in np.argsort(gap, kind="stable") if not np.isnan(gap[row])][:num_pairs]
@@ -216,28 +217,30 @@ def galleries(pool: Store, facts: PoolFacts, num_pairs: int, mask: Mask | None) 
     return out
 
 
-def _read_shard(pool: Store, shard: PoolShard, facts: PoolFacts) -> None:
-    """Append a shard's rows."""
-    try:
-        table = read_table(pool, shard)
-        status = table["status"].to_pylist()
-        texts = table["caption"].to_pylist() if "caption" in table.column_names else [None] * table.num_rows
-        captions = ["" if text is None else str(text) for text in texts]
-        uids = to_hex(uids_of(table))
-        messages = table["error_message"].to_pylist() if "error_message" in table.column_names else status
-    except UNREADABLE as error:
-        facts.notes.append(f"{shard.table}: {error}")
-        return
-    position = 0
-    facts.tried += len(status)
-    for state, uid, caption, message in zip(status, uids, captions, messages, strict=True):
-        if state == "success":
-            facts.uids.append(uid)
-            facts.captions.append(caption)
-            facts.place.append((shard.tar, position))
-            position += 1
-        else:
-            facts.statuses[_kind(str(state), str(message or ""))] += 1
+def _read_shards(pool: Store, shards: Iterable[PoolShard], facts: PoolFacts) -> None:
+    """Read the rows of all shards."""
+    uids, captions, tars, positions = [facts.uids], list[pa.Array](), [facts.tar], [facts.position]
+    for shard in shards:
+        try:
+            table = read_table(pool, shard)
+            success = pc.fill_null(pc.equal(table["status"], "success"), False)
+            failed = table.filter(pc.invert(success))
+            messages = failed["error_message" if "error_message" in table.column_names else "status"]
+            mine = uids_of(table)[success.to_numpy()]
+        except UNREADABLE as error:
+            facts.notes.append(f"{shard.table}: {error}")
+            continue
+        facts.tried += table.num_rows
+        for status, message in zip(failed["status"].to_pylist(), messages.to_pylist(), strict=True):
+            facts.statuses[_kind(str(status), str(message or ""))] += 1
+        texts = table["caption"] if "caption" in table.column_names else pa.chunked_array([pa.nulls(table.num_rows)])
+        captions += texts.filter(success).cast(pa.large_string()).fill_null("").chunks
+        uids.append(mine)
+        tars.append(np.full(len(mine), len(facts.tars), np.int32))
+        positions.append(np.arange(len(mine), dtype=np.int32))
+        facts.tars.append(shard.tar)
+    facts.uids, facts.tar, facts.position = np.concatenate(uids), np.concatenate(tars), np.concatenate(positions)
+    facts.captions = pa.chunked_array(captions, pa.large_string())
 
 
 def _kind(status: str, message: str) -> str:
@@ -254,7 +257,7 @@ def _folders(store: Store, folder: str) -> list[str]:
     return sorted(str(e["name"]).rstrip("/").rpartition("/")[2] for e in entries if e["type"] == "directory")
 
 
-def _read_columns(pool: Store, scorer: str, shard: PoolShard, facts: PoolFacts, row_of: dict[str, int]) -> None:
+def _read_columns(pool: Store, scorer: str, shard: PoolShard, facts: PoolFacts) -> None:
     """Fill one scorer's numeric columns and outlines for one shard."""
     name = f"columns/{scorer}/{shard.name}.parquet"
     if not pool.exists(name):
@@ -263,19 +266,19 @@ def _read_columns(pool: Store, scorer: str, shard: PoolShard, facts: PoolFacts, 
         file = pq.ParquetFile(io.BytesIO(pool.read(name)))
         plain = [f.name for f in file.schema_arrow if _is_number(f.type) or f.name in ("uid", "boxes")]
         table = file.read(columns=plain)
-        rows = np.array([row_of.get(uid, -1) for uid in table["uid"].to_pylist()], np.int64)
+        rows = rows_of(facts.uids, from_hex(table["uid"]))
     except UNREADABLE as error:
         facts.notes.append(f"{name}: {error}")
         return
     for column in plain:
         full = f"{scorer}.{column}"
         if column == "boxes":
-            target = facts.boxes.setdefault(full, [None] * len(row_of))
+            target = facts.boxes.setdefault(full, [None] * len(facts.uids))
             for row, value in zip(rows, table[column].to_pylist(), strict=True):
                 if row >= 0:
                     target[row] = value
         elif column != "uid":
-            array = facts.columns.setdefault(full, np.full(len(row_of), np.nan))
+            array = facts.columns.setdefault(full, np.full(len(facts.uids), np.nan))
             values = table[column].cast(pa.float64()).to_numpy(zero_copy_only=False)
             array[rows[rows >= 0]] = values[rows >= 0]
 
@@ -296,8 +299,7 @@ def _read_samples(pool: Store, facts: PoolFacts, rows: Iterable[int]) -> dict[in
     """Read the chosen samples, seeking to them within their tars."""
     by_tar: dict[str, dict[int, int]] = {}
     for row in rows:
-        tar, position = facts.place[row]
-        by_tar.setdefault(tar, {})[position] = row
+        by_tar.setdefault(facts.tars[facts.tar[row]], {})[int(facts.position[row])] = row
     found: dict[int, Sample] = {}
     for tar, wanted in sorted(by_tar.items()):
         try:
@@ -319,6 +321,7 @@ def _pair(facts: PoolFacts, row: int, sample: Sample, mask: Mask | None) -> Pair
     """Make a pair presentable."""
     scores = {name: float(v[row]) for name, v in sorted(facts.columns.items()) if name.endswith(".similarity")}
     outlines = _outlines(facts, row)
+    (uid,) = to_hex(facts.uids[row : row + 1])
     picture, masked, height, width = "", "", 1, 1
     try:
         image = decode_image(sample.image or b"")
@@ -327,10 +330,10 @@ def _pair(facts: PoolFacts, row: int, sample: Sample, mask: Mask | None) -> Pair
         if outlines and mask is not None:
             masked = _thumbnail(mask(image, [np.array(box, np.float32) for box in outlines]))
     except ImageError as error:
-        facts.notes.append(f"{facts.uids[row]}: {error}")
+        facts.notes.append(f"{uid}: {error}")
     return Pair(
-        uid=facts.uids[row],
-        caption=facts.captions[row],
+        uid=uid,
+        caption=facts.captions[row].as_py(),
         picture=picture,
         masked=masked,
         width=width,
@@ -338,13 +341,13 @@ def _pair(facts: PoolFacts, row: int, sample: Sample, mask: Mask | None) -> Pair
         boxes=outlines,
         scores={name: score for name, score in scores.items() if not np.isnan(score)},
         reason="",
-        category="" if facts.category is None else str(facts.category[row]),
+        category="" if facts.category is None else facts.category[row],
     )
 
 
 def _judged(pair: Pair, facts: PoolFacts, strategy: str, row: int) -> Pair:
     """Return the pair with a strategy's reason."""
-    return replace(pair, reason=str(facts.reason[strategy][row])) if strategy else pair
+    return replace(pair, reason=facts.reason[strategy][row]) if strategy else pair
 
 
 def _outlines(facts: PoolFacts, row: int) -> tuple[tuple[tuple[float, float], ...], ...]:
