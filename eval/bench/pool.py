@@ -32,7 +32,16 @@ def read_kept(run: Store, strategies: Sequence[str]) -> tuple[list[str], dict[st
 
 
 def read_pairs(pool: Store, uids: Sequence[str], good: Sequence[str]) -> Pairs | None:
-    """Return the truth about uids from truth.parquet: `category`, and every boolean column as a flag; None without."""
+    """Return the truth about uids from truth.parquet, None without one.
+
+    Args:
+        pool: the pool's folder.
+        uids: of the pairs that were downloaded.
+        good: categories whose picture shows what the caption says.
+
+    Returns:
+        `category`, and as flags all boolean columns that are true of any of the pairs.
+    """
     if not pool.exists("truth.parquet"):
         return None
     table = pq.read_table(io.BytesIO(pool.read("truth.parquet")))
@@ -45,5 +54,7 @@ def read_pairs(pool: Store, uids: Sequence[str], good: Sequence[str]) -> Pairs |
     for field in table.schema:
         if pa.types.is_boolean(field.type):
             values = np.array(table[field.name].to_pylist(), dtype=object)[rows]
-            flags[field.name] = np.array([value is True for value in values], dtype=bool) & known
+            flag = np.array([value is True for value in values], dtype=bool) & known
+            if flag.any():
+                flags[field.name] = flag
     return Pairs(category.tolist(), flags, good)

@@ -35,6 +35,11 @@ def limits(bench: Bench) -> list[str]:
             f"{seeds[0]} training seeds a subset. Their spread is pooled over all subsets of a table, as if seeds "
             "moved all of them alike; Welch's test beside it does without."
         )
+    leaks = next((group.size for group in bench.truth.groups if group.name == "leak"), 0) if bench.truth else 0
+    if leaks and bench.tables:
+        out.append(
+            f"{leaks:,} pairs of the pool show pictures of the evaluation sets; `leak` tells who trains on them."
+        )
     if bench.controls and bench.tables:
         out.append("A control is one random draw for all training seeds; strategies that keep as many share it.")
         out.append("Corrections are within a table: of twenty tables without any effect one may still show one.")

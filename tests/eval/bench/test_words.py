@@ -24,7 +24,7 @@ def bench() -> Bench:
     rng = np.random.default_rng(0)
     good = rng.random(400) < 0.6
     category = np.where(good, "visual", "text").tolist()
-    pairs = Pairs(category, {"low_quality": rng.random(400) < 0.2}, ("visual",))
+    pairs = Pairs(category, {"low_quality": rng.random(400) < 0.2, "leak": np.arange(400) < 7}, ("visual",))
     kept = {
         "no_filter": np.ones(400, bool),
         "strong": good & (rng.random(400) < 0.9),
@@ -77,6 +77,10 @@ def test_equal_strategies_keep_the_same_pairs() -> None:
     answer = Answer("a", "b", pairs.difference(keep, keep, draws=100), [])
     found = Bench("t", "c", {}, 100, truth=pairs.truth({"a": keep, "b": keep}, draws=100), answers=[answer])
     assert statements(found)[-1] == "a and b keep the same pairs."
+
+
+def test_leaks_are_named_as_a_limit(bench: Bench) -> None:
+    assert any(line.startswith("7 pairs of the pool show pictures of the evaluation sets") for line in bench.notes)
 
 
 def test_one_seed_is_named_as_a_limit() -> None:
