@@ -194,9 +194,11 @@ class ReportData:
     """What could not be read."""
 
     def control(self, strategy: str) -> str | None:
-        """Return the random subset of the same size as `strategy`, None where there is none."""
-        size = next((row.kept for row in self.strategies if row.name == strategy), None)
-        return next((r.name for r in self.strategies if r.is_random and r.kept == size and r.name != strategy), None)
+        """Return the random subset nearest in size to a strategy's, None where none is within 2 % of it."""
+        size = next((row.kept for row in self.strategies if row.name == strategy), 0)
+        lots = [row for row in self.strategies if row.is_random and row.name != strategy]
+        near = min(lots, key=lambda row: abs(row.kept - size), default=None)
+        return near.name if near is not None and abs(near.kept - size) <= 0.02 * size else None
 
     def is_random(self, strategy: str) -> bool:
         """Tell whether a subset was drawn by lot."""

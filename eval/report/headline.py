@@ -41,7 +41,14 @@ def headline(data: ReportData) -> Headline | None:
     elif baseline.difference.value <= 0:
         sentence = f"No filter beats keeping everything on {task}; {best} comes nearest."
     elif baseline.difference.excludes_zero:
-        sentence = f"{best} wins on {task}: {_points(baseline.difference.value)} over no_filter."
+        control = next((c for c in mine if data.is_random(c.second)), None)
+        gain = f"{_points(baseline.difference.value)} over no_filter"
+        if control is None:
+            sentence = f"{best} wins on {task}: {gain}."
+        elif control.difference.low > 0:
+            sentence = f"{best} wins on {task}: {gain}, {_points(control.difference.value)} over as many random pairs."
+        else:
+            sentence = f"{best} leads on {task}: {gain}, but as many random pairs do as well."
     else:
         sentence = f"{best} leads on {task}, but within the test set's uncertainty of no_filter."
     seeds = {c.num_seeds for c in mine} or {1}

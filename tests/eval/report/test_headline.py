@@ -36,6 +36,28 @@ def test_says_no_more_than_the_interval_allows(limits: tuple[float, float, float
     assert "one training seed" in top.caveat.lower()
 
 
+@pytest.mark.parametrize(
+    ("low", "words"),
+    [
+        (0.01, "fine wins on groups: +5.0 points over no_filter, +3.0 points over as many random pairs."),
+        (-0.01, "fine leads on groups: +5.0 points over no_filter, but as many random pairs do as well."),
+    ],
+)
+def test_a_control_of_the_same_size_has_a_say(low: float, words: str) -> None:
+    some = data(0.01, 0.05, 0.09)
+    some.comparisons.append(Comparison("clip", "groups", "fine", "lot", Estimate(0.03, low, 0.06), None, 1))
+    top = headline(some)
+    assert top is not None
+    assert top.sentence == words
+
+
+def test_the_control_is_the_random_subset_of_about_the_same_size() -> None:
+    some = data(0.01, 0.05, 0.09)
+    assert some.control("fine") == "lot"
+    some.strategies = [replace(row, kept=52) if row.name == "lot" else row for row in some.strategies]
+    assert some.control("fine") is None
+
+
 def test_names_no_winner_at_chance() -> None:
     some = data(0.01, 0.05, 0.09)
     some.results = [replace(row, notes={"chance": 0.44}) for row in some.results]
