@@ -55,8 +55,14 @@ def num_of(fraction: float, num_samples: int) -> int:
 
 def whole(pool: Pool, name: str) -> NDArray[np.floating[Any]]:
     """Return (n,) a column of scores of the whole pool, NaN where missing."""
-    parts = [scores_of(columns[name]) for columns in pool.chunks([name])]
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    out, start = np.zeros(pool.num_samples, np.float16), 0
+    for columns in pool.chunks([name]):
+        scores = scores_of(columns[name])
+        if scores.dtype != out.dtype:
+            out = out.astype(np.result_type(out, scores))
+        out[start : start + len(scores)] = scores
+        start += len(scores)
+    return out
 
 
 class Kept:

@@ -35,6 +35,8 @@ CHUNK_ROWS = 65_536
 READERS = 8
 """Chunks that are read at a time, at most; of local files not more than there are cores."""
 
+_RANGES = 4
+
 T = TypeVar("T")
 
 
@@ -251,20 +253,27 @@ def _repeated(parts: Sequence[NDArray[np.void]]) -> NDArray[np.int64]:
 
     The upper words, of which two are hardly ever equal by chance, tell which rows need a closer look.
     """
-    high = np.concatenate([np.zeros(0, np.uint64), *(part["f0"] for part in parts)])
-    high.sort()
-    twice = np.unique(high[1:][high[1:] == high[:-1]])
-    del high
-    if not len(twice):
+    twice = []
+    for leading in range(_RANGES):  # a range of words at a time, to sort few
+        words = np.concatenate([np.zeros(0, np.uint64), *(_leading(part["f0"], leading) for part in parts)])
+        words.sort()
+        twice.append(np.unique(words[1:][words[1:] == words[:-1]]))
+    equal = np.concatenate(twice)
+    if not len(equal):
         return np.zeros(0, np.int64)
     places, uids = [], []
     for begin, part in zip(accumulate(map(len, parts), initial=0), parts, strict=False):
-        (rows,) = np.nonzero(twice[np.minimum(np.searchsorted(twice, part["f0"]), len(twice) - 1)] == part["f0"])
+        (rows,) = np.nonzero(equal[np.minimum(np.searchsorted(equal, part["f0"]), len(equal) - 1)] == part["f0"])
         places.append(rows + begin)
         uids.append(part[rows])
     place, uid = np.concatenate(places), np.concatenate(uids)
     order = argsort_uids(uid)  # stable: of equal uids the first in the pool comes first
     return np.sort(place[order[1:]][uid[order[1:]] == uid[order[:-1]]])
+
+
+def _leading(words: NDArray[np.uint64], value: int) -> NDArray[np.uint64]:
+    """Return the words whose leading bits have a value, in [0, _RANGES)."""
+    return np.asarray(words[words // np.uint64(2**64 // _RANGES) == value])
 
 
 def _covering(metadata: pq.FileMetaData, start: int, stop: int) -> tuple[list[int], int]:
