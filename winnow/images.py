@@ -2,13 +2,15 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["ImageError", "decode_image"]
+__all__ = ["ImageError", "decode_image", "load_rgb", "open_image", "reasons"]
 
 Image.MAX_IMAGE_PIXELS = None  # decode_image judges the size itself, before decoding
 
@@ -33,22 +35,44 @@ def decode_image(data: bytes, max_pixels: int = 64_000_000, min_side: int | None
     Raises:
         ImageError: no picture, truncated, or too large.
     """
+    with reasons():
+        image = open_image(data, max_pixels)
+        if image.format == "JPEG" and image.mode == "RGB" and image.getexif().get(0x0112, 1) == 1:
+            # libjpeg-turbo without the detour through Pillow; `strict` makes a truncated file an error
+            least = min_side or 0
+            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+                data, colorspace="RGB", strict=True, min_height=least, min_width=least
+            )
+            return pixels
+        return load_rgb(image)
+
+
+def open_image(data: bytes, max_pixels: int = 64_000_000) -> Image.Image:
+    """Read a picture's header and nothing else; call it, and whatever decodes the picture, within `reasons`.
+
+    Raises:
+        ImageError: the header claims more than `max_pixels`.
+    """
+    image = Image.open(io.BytesIO(data))
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageError(f"too large: {width}x{height} is over {max_pixels} pixels")
+    return image
+
+
+def load_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Decode what `open_image` opened to (H, W, 3) uint8 RGB, the right way up."""
+    image.load()
+    return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+
+
+@contextmanager
+def reasons() -> Iterator[None]:
+    """Turn whatever decoders raise into an `ImageError` that says it in words."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data))
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageError(f"too large: {width}x{height} is over {max_pixels} pixels")
-            if image.format == "JPEG" and image.mode == "RGB" and image.getexif().get(0x0112, 1) == 1:
-                # libjpeg-turbo without the detour through Pillow; `strict` makes a truncated file an error
-                least = min_side or 0
-                pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-                    data, colorspace="RGB", strict=True, min_height=least, min_width=least
-                )
-                return pixels
-            image.load()
-            return np.asarray(_to_rgb(ImageOps.exif_transpose(image)))
+            yield
     except ImageError:
         raise
     except UnidentifiedImageError:
