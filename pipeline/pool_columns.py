@@ -91,6 +91,7 @@ class PoolColumns:
         )[:-1]
         self._again = _repeated([piece.uids for piece in pieces])
         self._checked: set[tuple[str, str, int]] = set()
+        pa.default_memory_pool().release_unused()  # Arrow keeps what the decoding took, a quarter of the uids
         self.num_rows = sum(self._sizes.values())
         """Samples of the pool, duplicates included."""
         self.num_samples = self.num_rows - len(self._again)

@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filters.subset import (
@@ -14,6 +14,7 @@ from filters.subset import (
     minus,
     read_subset,
     sample,
+    save_subset,
     subset_of,
     union,
     write_subset,
@@ -112,6 +113,22 @@ def test_hash_is_uniform_and_spreads_close_uids() -> None:
     assert len(np.unique(hash_uids(close))) == 20_000
     assert not (hash_uids(close, 0) == hash_uids(close, 1)).any()
     assert hash_uids(close, -1).shape == (20_000,)
+
+
+@settings(deadline=None)
+@given(st.lists(bags, max_size=5), st.integers(0, 2**32))
+def test_a_subset_saved_in_sorted_parts_is_the_file_of_the_whole(parts: list[list[tuple[int, int]]], seed: int) -> None:
+    many = np.random.default_rng(seed).integers(0, 2**64, (200, 2), dtype=np.uint64).view(UID)[:, 0]
+    arrays = [subset_of(array(part)) for part in parts] + [subset_of(many)] * 2
+    file = io.BytesIO()
+    assert save_subset(file, arrays) == sum(map(len, arrays))
+    assert file.getvalue() == write_subset(subset_of(np.concatenate(arrays)))
+
+
+def test_a_subset_saved_in_no_parts_is_empty() -> None:
+    file = io.BytesIO()
+    assert save_subset(file, []) == 0
+    assert file.getvalue() == write_subset(np.zeros(0, UID))
 
 
 @pytest.mark.parametrize(

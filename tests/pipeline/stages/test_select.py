@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from filters.strategies.basic import Basic
 from filters.subset import read_subset
+from pipeline.stages.reshard import Reshard
 from pipeline.stages.select import Select
+from winnow.columns import ColumnWriter
 from winnow.component import build
 from winnow.errors import UserError
-from winnow.journal import Journal
+from winnow.journal import Journal, Row
 from winnow.storage import Store
 from winnow.uid import from_hex, make_uid, to_hex
 
@@ -139,6 +142,39 @@ def test_an_empty_pool_and_a_strategy_that_keeps_nothing(tmp_path: Path, make_po
     make_pool(tmp_path / "other/pool", (0, 0), columns=CLIP)
     run_stage(stage(tmp_path / "other", clip_score={}, no_filter={}))
     assert subset(tmp_path / "other", "no_filter") == subset(tmp_path / "other", "clip_score") == []
+
+
+def test_a_pool_of_metadata_alone_is_selected_by_the_scores_it_came_with(tmp_path: Path, run_stage: Any) -> None:
+    """DataComp's metadata before any download, and a column file attached to one of them."""
+    (tmp_path / "pool/metadata").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    score, uids = rng.random(40).astype(np.float32), [rng.bytes(16).hex() for _ in range(40)]
+    for part, rows in enumerate((slice(0, 30), slice(30, 40))):
+        table = {
+            "uid": uids[rows],
+            "text": ["one two three"] * len(uids[rows]),
+            "clip_l14_similarity_score": score[rows],
+        }
+        pq.write_table(pa.table(table), tmp_path / f"pool/metadata/{part:05d}.parquet")
+        writer = ColumnWriter()
+        writer.add(range(len(uids[rows])), {"hit": score[rows] < 0.9})
+        name = f"columns/mine/{part:05d}.parquet"
+        (tmp_path / "pool/columns/mine").mkdir(parents=True, exist_ok=True)
+        writer.write(tmp_path / "pool" / name, uids[rows], {})
+        row = Row(product=f"score/mine/{part:05d}", key="made", files={name: (1, "a" * 64)})
+        Journal(Store(tmp_path / "pool")).append(row)
+    best = {"use": "clip_score", "score": "meta.clip_l14_similarity_score", "fraction": 0.25}
+    rest = {"use": "image_based", "language_column": "meta.text", "language": "one two three", "hit": "mine.hit"}
+    strategies = {"best": best, "rest": rest, "absent": {"use": "clip_score", "score": "meta.clip_b32"}}
+    with pytest.raises(UserError, match=r"meta\.clip_b32.*Did you mean 'meta\.clip_l14|unknown column"):
+        stage(tmp_path, **strategies).plan()
+    del strategies["absent"]
+    run_stage(stage(tmp_path, **strategies))
+    assert subset(tmp_path, "best") == sorted(uids[row] for row in np.argsort(-score)[:10])
+    assert subset(tmp_path, "rest") == sorted(uid for uid, value in zip(uids, score, strict=True) if value < 0.9)
+    assert reasons(tmp_path, "best")["shard"] == ["00000"] * 30 + ["00001"] * 10
+    with pytest.raises(UserError, match="metadata alone"):
+        Reshard(pool=str(tmp_path / "pool"), run_dir=str(tmp_path / "run")).plan()
 
 
 @pytest.mark.parametrize(
