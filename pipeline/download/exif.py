@@ -1,6 +1,5 @@
-"""Read a picture's EXIF data as a JSON string, as img2dataset does, but never where it was taken."""
+"""Write a picture's EXIF data as a JSON string, as img2dataset does, but never where it was taken."""
 
-import io
 import json
 
 from PIL import ExifTags, Image
@@ -11,13 +10,18 @@ _DIRECTORIES = {"EXIF": ExifTags.IFD.Exif, "Interoperability": ExifTags.IFD.Inte
 _POINTERS = frozenset((int(ExifTags.IFD.Exif), int(ExifTags.IFD.GPSInfo), int(ExifTags.IFD.Interop), 0x927C))
 
 
-def exif_json(data: bytes) -> str:
+def exif_json(image: Image.Image) -> str:
     """Return "{}" or the tags by name: {"Image Make": "...", "EXIF DateTimeOriginal": "..."}.
 
     The GPS directory and the maker's note (opaque, may repeat the position) are left out.
+
+    Args:
+        image: as opened; its pixels are not looked at.
     """
     try:
-        exif = Image.open(io.BytesIO(data)).getexif()
+        exif = image.getexif()
+        if not exif:
+            return "{}"
         found = {"Image": dict(exif)} | {name: exif.get_ifd(tag) for name, tag in _DIRECTORIES.items()}
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, OverflowError, Image.DecompressionBombError):
         return "{}"  # the picture itself is fine; a broken block of remarks is no reason to lose it

@@ -1,34 +1,37 @@
-"""Fetch many URLs at once on one thread: libcurl's multi interface with deadlines, byte caps and an address guard.
+"""Fetch many URLs at once without trusting any: which requests start when, are followed, are tried again.
 
-Every transfer has a total deadline, its body a cap (claimed and streamed), its redirects a count and a scheme list;
-the address it connects to, after DNS and after every redirect, must be a public one.
+Every attempt has a total deadline, its body a cap (claimed and streamed), its redirects a count and a scheme list; each
+hop is judged like a URL of its own: its host's limits and robots.txt, and the address it connects to.
 """
 
 import heapq
-import ipaddress
-import selectors
-import socket
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import quote
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+from urllib.parse import urlsplit
 
 import pycurl
 
-from pipeline.download.robots import is_disallowed
+from pipeline.download.addresses import AddressGuard
+from pipeline.download.hosts import Hosts, back_off, retry_after
+from pipeline.download.robotstxt import ALL, RobotsRules, parse_robots
+from pipeline.download.transfer import Transfer, TransferLoop, TransferRules, spelled
 
 __all__ = ["Fetched", "Fetcher"]
 
 RETRY_STATUS = frozenset((408, 425, 429, 500, 502, 503, 504))
-BACK_OFF = 0.25  # seconds before the first retry, doubled before each further one
+REDIRECTS = frozenset((301, 302, 303, 307, 308))
+ROBOTS_REDIRECTS = 5  # RFC 9309, 2.3.1.2
+SILENT_LIMIT = 32
+"""Requests in a row that got no connection before a host is given up: its other URLs would only wait as long."""
 
 _REASONS = {
     pycurl.E_COULDNT_RESOLVE_HOST: "dns: host not found",
     pycurl.E_COULDNT_CONNECT: "connection refused",
     pycurl.E_OPERATION_TIMEDOUT: "timeout",
-    pycurl.E_TOO_MANY_REDIRECTS: "too many redirects",
     pycurl.E_UNSUPPORTED_PROTOCOL: "not a http url",
     pycurl.E_URL_MALFORMAT: "malformed url",
     pycurl.E_FILESIZE_EXCEEDED: "too large",
@@ -36,13 +39,15 @@ _REASONS = {
     pycurl.E_GOT_NOTHING: "connection broken",
     pycurl.E_RECV_ERROR: "connection broken",
     pycurl.E_SEND_ERROR: "connection broken",
+    pycurl.E_HTTP2: "connection broken",
     pycurl.E_SSL_CONNECT_ERROR: "tls: handshake failed",
     pycurl.E_PEER_FAILED_VERIFICATION: "tls: certificate not trusted",
 }
 """libcurl's code -> our words, which hold no times or addresses: the same failure gives the same row."""
 
-_URL_SAFE = "%/:=&?~#+!$,;'@()*[]"  # what may stand as it is; spaces and letters beyond ASCII become %XX
-_TRANSIENT = frozenset(("dns: host not found", "connection refused", "timeout", "connection broken"))
+_TRANSIENT = frozenset(("dns: host not found", "dns: timeout", "connection refused", "timeout", "connection broken"))
+_OF_THE_URL = ("dns: ", "private address", "not a http url", "malformed url")
+"""Failures of a robots.txt that its host's pictures share, whatever the file would have said."""
 
 
 @dataclass(frozen=True)
@@ -54,49 +59,38 @@ class Fetched:
     """Class of the failure in words, "http 404", "" for a success."""
 
 
-@dataclass
-class _Transfer:
-    """One URL on its way."""
-
-    index: int
-    url: str
-    attempt: int = 0
-    body: bytearray = field(default_factory=bytearray)
-    robots: list[str] = field(default_factory=list)
-    status: int = 0
-    refusal: str = ""
-    """Why we broke it off ourselves."""
-    heard: float = 0.0
-    """When the last piece of the body came, 0 before the first."""
-
-    def again(self) -> "_Transfer":
-        """Return it as new, one attempt later."""
-        return _Transfer(self.index, self.url, self.attempt + 1)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Fetcher:
     """The rules of fetching. Times are in seconds, sizes in bytes."""
 
     connections: int = 64
     """Transfers at the same time."""
+    max_per_host: int = 8
+    """Transfers from one host at the same time."""
+    requests_per_second_per_host: float | None = None
     timeout: float = 10.0
-    """Total deadline of one attempt, from the first packet to the last."""
+    """Total deadline of one attempt, redirects included, from the first packet to the last."""
     stall_timeout: float = 3.0
     """Longest silence within a body; a server that falls silent once would do so again: no other attempt is made."""
     connect_timeout: float = 5.0
     retries: int = 2
     """Further attempts after a timeout, a broken connection, 429 or a 5xx."""
+    max_retry_after: float = 30.0
+    """Longest that a host can make us wait by Retry-After, altogether; then its URLs fail with what it said."""
     max_bytes: int = 20_000_000
     max_redirects: int = 5
     user_agent: str = "winnow"
     user_agent_token: str | None = None
+    robots: Literal["ignore", "obey"] = "ignore"
+    """Whether robots.txt of each host is asked first, once for all its URLs."""
     disallowed_header_directives: Sequence[str] = ()
     """X-Robots-Tag directives that forbid a picture's use, for all agents or for `user_agent_token`."""
-    allow_private: bool = False
-    """Let connections go to loopback, private and link-local addresses."""
+    allow_private: Sequence[str] = ()
+    """Addresses, networks and host names that may be reached although they are not public."""
     connect_to: str | None = None
     """"address:port" that every connection goes to, whatever host the URL names; then nothing else is reachable."""
+    ca_file: str | None = None
+    """PEM file of the authorities whose certificates are trusted, instead of the system's."""
 
     def fetch(
         self,
@@ -111,196 +105,177 @@ class Fetcher:
             done: takes the results; a slow one delays no transfer's deadline if it only queues them.
             ready: whether a further transfer may start; False while the taker has enough to do.
         """
-        waiting = deque(_Transfer(index, url) for index, url in enumerate(urls))
-        delayed: list[tuple[float, int, _Transfer]] = []
-        loop = _Loop(self)
+        _Round(self, done, ready).run(urls)
+
+    @cached_property
+    def agent(self) -> str:
+        """The product token by which a robots.txt may speak to us."""
+        return self.user_agent_token or self.user_agent.split("/")[0].split(" ")[0]
+
+    @property
+    def transfer_rules(self) -> TransferRules:
+        """What holds for every single request."""
+        return TransferRules(
+            connections=self.connections,
+            timeout=self.timeout,
+            stall_timeout=self.stall_timeout,
+            connect_timeout=self.connect_timeout,
+            max_bytes=self.max_bytes,
+            user_agent=self.user_agent,
+            user_agent_token=self.user_agent_token,
+            disallowed_header_directives=tuple(self.disallowed_header_directives),
+            guard=AddressGuard(tuple(self.allow_private)),
+            connect_to=self.connect_to,
+            ca_file=self.ca_file,
+        )
+
+
+class _Round:
+    """One call of `fetch`: what waits, what is on its way, what is known of the hosts."""
+
+    def __init__(self, rules: Fetcher, done: Callable[[int, Fetched], None], ready: Callable[[], bool]) -> None:
+        self.rules, self.done, self.ready = rules, done, ready
+        self.hosts: Hosts[Transfer] = Hosts(rules.max_per_host, rules.requests_per_second_per_host)
+        self.delayed: list[tuple[float, int, int, Transfer]] = []
+        self.robots: dict[str, RobotsRules | str | list[Transfer]] = {}
+        """Origin -> its rules, the failure its URLs share, or the transfers that wait for its robots.txt."""
+        self.given_up: dict[str, str] = {}
+        """Host -> the failure of all its URLs."""
+        self.silent: Counter[str] = Counter()
+        self.held: Counter[str] = Counter()
+
+    def run(self, urls: Sequence[str]) -> None:
+        """Bring every URL to its end."""
+        for index, url in enumerate(urls):
+            self._submit(Transfer(index, url, url))
+        loop = TransferLoop(self.rules.transfer_rules)
         try:
-            while waiting or delayed or loop.active:
+            while self.hosts.waiting or self.delayed or loop.active:
                 now = time.monotonic()
-                while delayed and delayed[0][0] <= now:
-                    waiting.appendleft(heapq.heappop(delayed)[2])
-                while waiting and len(loop.active) < self.connections and ready():
-                    loop.start(waiting.popleft())
-                for transfer, code in loop.step(0.02):
-                    result = _result(transfer, code)
-                    if self._may_retry(transfer, result):
-                        due = time.monotonic() + BACK_OFF * 2**transfer.attempt
-                        heapq.heappush(delayed, (due, transfer.index, transfer.again()))
+                while self.delayed and self.delayed[0][0] <= now:
+                    self._submit(heapq.heappop(self.delayed)[3])
+                while len(loop.active) < self.rules.connections and self.ready():
+                    transfer = self.hosts.take()
+                    if transfer is None:
+                        break
+                    if error := self.given_up.get(transfer.host):
+                        self.hosts.release(transfer.host)
+                        self._finish(transfer, Fetched(None, error))
                     else:
-                        done(transfer.index, result)
+                        loop.start(transfer)
+                for ended, code, message in loop.step(0.02):
+                    self.hosts.release(ended.host)
+                    self._end(ended, code, message)
         finally:
             loop.close()
 
-    def _may_retry(self, transfer: _Transfer, result: Fetched) -> bool:
-        """Tell whether another attempt could end better."""
-        transient = result.error in _TRANSIENT or result.error in (f"http {status}" for status in RETRY_STATUS)
-        return transient and not transfer.refusal and transfer.attempt < self.retries
-
-
-class _Loop:
-    """libcurl's multi handle driven by a selector: `select()` would not see descriptors above 1023."""
-
-    def __init__(self, rules: Fetcher) -> None:
-        self.rules = rules
-        self.active: dict[Any, _Transfer] = {}
-        self.idle: list[Any] = []
-        self.selector = selectors.DefaultSelector()
-        self.due: float | None = None
-        self.multi = pycurl.CurlMulti()
-        self.multi.setopt(pycurl.M_MAXCONNECTS, rules.connections)
-        self.multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-        self.multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
-
-    def start(self, transfer: _Transfer) -> None:
-        """Put a transfer on its way."""
-        handle = self.idle.pop() if self.idle else pycurl.Curl()
+    def _submit(self, transfer: Transfer) -> None:
+        """Queue a transfer, once its host's robots.txt is known to allow it."""
         try:
-            self._configure(handle, transfer)
-        except (pycurl.error, UnicodeError, ValueError):
-            transfer.refusal = "malformed url"  # its URL is emptied below, so that it ends like any other failure
-            handle.setopt(pycurl.URL, "http://")
-        self.active[handle] = transfer
-        self.multi.add_handle(handle)
-
-    def step(self, patience: float) -> Iterator[tuple[_Transfer, int]]:
-        """Wait up to `patience` seconds for the network, move every transfer on, yield those that ended.
-
-        Yields:
-            the transfer and libcurl's code, 0 for a complete response.
-        """
-        wait = patience if self.due is None else max(0.0, min(patience, self.due - time.monotonic()))
-        for key, mask in self.selector.select(wait):
-            bits = pycurl.CSELECT_IN if mask & selectors.EVENT_READ else 0
-            bits |= pycurl.CSELECT_OUT if mask & selectors.EVENT_WRITE else 0
-            self.multi.socket_action(key.fd, bits)
-        if self.due is not None and time.monotonic() >= self.due:
-            self.due = None
-            self.multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
-        while True:
-            left, good, bad = self.multi.info_read()
-            for handle, code in [(handle, 0) for handle in good] + [(handle, code) for handle, code, _ in bad]:
-                yield self._end(handle), code
-            if not left:
-                break
-        silent_since = time.monotonic() - self.rules.stall_timeout
-        for handle in [handle for handle, transfer in self.active.items() if 0 < transfer.heard < silent_since]:
-            self.active[handle].refusal = "timeout: stalled body"
-            yield self._end(handle), 0
-
-    def _end(self, handle: Any) -> _Transfer:
-        """Take a transfer off the network."""
-        self.multi.remove_handle(handle)
-        self.idle.append(handle)
-        return self.active.pop(handle)
-
-    def close(self) -> None:
-        """End what is still on its way and free the handles."""
-        for handle in self.active:
-            self.multi.remove_handle(handle)
-        for handle in [*self.active, *self.idle]:
-            handle.close()
-        self.multi.close()
-        self.selector.close()
-
-    def _configure(self, handle: Any, transfer: _Transfer) -> None:
-        """Set every rule on a handle."""
-        rules = self.rules
-        handle.reset()
-        options = {
-            pycurl.URL: quote(transfer.url, safe=_URL_SAFE),
-            pycurl.NOSIGNAL: 1,
-            pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
-            pycurl.REDIR_PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
-            pycurl.FOLLOWLOCATION: 1,
-            pycurl.MAXREDIRS: rules.max_redirects,
-            pycurl.CONNECTTIMEOUT_MS: int(rules.connect_timeout * 1000),
-            pycurl.TIMEOUT_MS: int(rules.timeout * 1000),
-            pycurl.MAXFILESIZE_LARGE: rules.max_bytes,
-            pycurl.USERAGENT: rules.user_agent,
-            # A proxy would connect on our behalf where the guard cannot see it.
-            pycurl.PROXY: "",
-            pycurl.WRITEFUNCTION: lambda data: self._take(transfer, data),
-            pycurl.HEADERFUNCTION: lambda line: self._judge(transfer, line),
-            pycurl.OPENSOCKETFUNCTION: lambda purpose, address: self._connect(transfer, address),
-        }
-        for option, value in options.items():
-            handle.setopt(option, value)
-        if rules.connect_to is not None:
-            handle.setopt(pycurl.CONNECT_TO, [f"::{rules.connect_to}"])
-
-    def _judge(self, transfer: _Transfer, line: bytes) -> int | None:
-        """Look at one header line of one response; a disallowed picture's body is never read."""
-        text = line.decode("latin-1").strip()
-        if text.startswith("HTTP/"):  # redirects bring several responses; the last one counts
-            parts = text.split(None, 2)
-            transfer.status = int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
-            transfer.robots = []
-        elif text.lower().startswith("x-robots-tag:"):
-            transfer.robots.append(text.partition(":")[2])
-        elif (
-            not text
-            and 200 <= transfer.status < 300
-            and is_disallowed(transfer.robots, self.rules.user_agent_token, self.rules.disallowed_header_directives)
-        ):
-            transfer.refusal = "disallowed by X-Robots-Tag"
-            return -1
-        return None
-
-    def _take(self, transfer: _Transfer, data: bytes) -> int | None:
-        """Keep a piece of a body; the page that comes with an error is let go."""
-        transfer.heard = time.monotonic()
-        if 200 <= transfer.status < 300:
-            transfer.body += data
-            if len(transfer.body) > self.rules.max_bytes:
-                transfer.refusal = "too large"
-                return -1
-        return None
-
-    def _connect(self, transfer: _Transfer, address: Any) -> Any:
-        """Open a socket to an address that may be reached; called for redirects too, after DNS has spoken."""
-        family, kind, protocol, target = address
-        if not self._may_reach(target):
-            transfer.refusal = "private address"
-            return pycurl.SOCKET_BAD
-        return socket.socket(family, kind, protocol)
-
-    def _may_reach(self, target: Any) -> bool:
-        """Judge an (address, port, ...) tuple."""
-        host = target[0].decode() if isinstance(target[0], bytes) else str(target[0])
-        if self.rules.connect_to is not None:
-            return f"{host}:{target[1]}" == self.rules.connect_to
-        if self.rules.allow_private:
-            return True
-        parsed = ipaddress.ip_address(host.partition("%")[0])
-        mapped = getattr(parsed, "ipv4_mapped", None) or getattr(parsed, "sixtofour", None)
-        return (mapped or parsed).is_global and not parsed.is_multicast
-
-    def _watch(self, event: int, descriptor: int, multi: Any, data: Any) -> None:
-        """Follow libcurl's wishes about a socket."""
-        if event == pycurl.POLL_REMOVE:
-            if descriptor in self.selector.get_map():
-                self.selector.unregister(descriptor)
+            parts = urlsplit(spelled(transfer.url))
+            transfer.host = (parts.hostname or "").rstrip(".")
+        except ValueError:
+            self.hosts.add("", transfer)  # libcurl finds the words for it
             return
-        mask = selectors.EVENT_READ if event in (pycurl.POLL_IN, pycurl.POLL_INOUT) else 0
-        mask |= selectors.EVENT_WRITE if event in (pycurl.POLL_OUT, pycurl.POLL_INOUT) else 0
-        if descriptor in self.selector.get_map():
-            self.selector.modify(descriptor, mask)
-        elif mask:
-            self.selector.register(descriptor, mask)
+        if self.rules.robots == "obey" and not transfer.origin and parts.scheme in ("http", "https") and parts.netloc:
+            origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+            known = self.robots.get(origin)
+            if known is None:
+                self.robots[origin] = [transfer]
+                url = f"{origin}/robots.txt"
+                self._submit(Transfer(-1, url, url, origin=origin))
+                return
+            if isinstance(known, list):
+                known.append(transfer)
+                return
+            if isinstance(known, str) or not known.allows(spelled(transfer.url)):
+                self._finish(transfer, Fetched(None, known if isinstance(known, str) else "disallowed by robots.txt"))
+                return
+        self.hosts.add(transfer.host, transfer)
 
-    def _set_timer(self, milliseconds: int) -> None:
-        """Note when libcurl wants to be called again."""
-        self.due = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
+    def _end(self, transfer: Transfer, code: int, message: str) -> None:
+        """Follow a response: to the next hop, to another attempt, or to the row it is for."""
+        limit = ROBOTS_REDIRECTS if transfer.origin else self.rules.max_redirects
+        if not code and not transfer.refusal and transfer.status in REDIRECTS and transfer.location:
+            if transfer.hops >= limit:
+                self._finish(transfer, Fetched(None, "too many redirects"))
+            elif transfer.spent >= self.rules.timeout:
+                self._finish(transfer, Fetched(None, "timeout"))
+            else:
+                self._submit(transfer.redirected(transfer.location))
+            return
+        result = _result(transfer, code, message)
+        self._learn(transfer, result.error)
+        if self._may_retry(transfer, result):
+            due = time.monotonic() + back_off(transfer.first, transfer.attempt)
+            heapq.heappush(self.delayed, (due, transfer.index, id(transfer), transfer.again()))
+        else:
+            self._finish(transfer, result)
+
+    def _learn(self, transfer: Transfer, error: str) -> None:
+        """Note what a response says about its host."""
+        host = transfer.host
+        if transfer.status in (429, 503) and transfer.retry_after:
+            wait = retry_after(transfer.retry_after, self.rules.max_retry_after)
+            self.held[host] += self.hosts.hold(host, wait)  # type: ignore[assignment]
+            if self.held[host] > self.rules.max_retry_after:
+                self.given_up[host] = error
+        if error.startswith("dns: ") and transfer.attempt >= self.rules.retries:
+            self.given_up[host] = error
+        if transfer.status or error not in ("timeout", "connection refused"):
+            self.silent[host] = 0
+            return
+        self.silent[host] += 1
+        if self.silent[host] >= SILENT_LIMIT:
+            self.given_up[host] = error
+
+    def _may_retry(self, transfer: Transfer, result: Fetched) -> bool:
+        """Tell whether another attempt could end better."""
+        transient = result.error in _TRANSIENT or (transfer.status in RETRY_STATUS and result.error.startswith("http"))
+        return (
+            transient
+            and not transfer.refusal
+            and transfer.attempt < self.rules.retries
+            and transfer.host not in self.given_up
+        )
+
+    def _finish(self, transfer: Transfer, result: Fetched) -> None:
+        """Hand over the end of a URL, or let those go that waited for a robots.txt."""
+        if not transfer.origin:
+            self.done(transfer.index, result)
+            return
+        waiting = self.robots[transfer.origin]
+        assert isinstance(waiting, list)
+        self.robots[transfer.origin] = self._robots_rules(transfer, result)
+        for each in waiting:
+            self._submit(each)
+
+    def _robots_rules(self, transfer: Transfer, result: Fetched) -> RobotsRules | str:
+        """Return what a robots.txt, or its absence, means: RFC 9309, 2.3.1.
+
+        A client's error (4xx) or an endless redirect: there is none, everything is allowed. A server's error or no
+        answer: nothing is allowed.
+        """
+        if 200 <= transfer.status < 300 and result.error in ("", "empty body"):
+            return parse_robots(result.body or b"", self.rules.agent)
+        if result.error == "too many redirects" or result.error.startswith("http 4"):
+            return ALL
+        if result.error.startswith(_OF_THE_URL) and not transfer.hops:
+            return result.error
+        return f"robots.txt unreachable: {result.error}"
 
 
-def _result(transfer: _Transfer, code: int) -> Fetched:
+def _result(transfer: Transfer, code: int, message: str) -> Fetched:
     """Say how a transfer ended."""
     if transfer.refusal:
         return Fetched(None, transfer.refusal)
-    if code:
+    is_cut = bool(transfer.origin) and code == pycurl.E_WRITE_ERROR  # by us, see the transfer's `_take`
+    if code and not is_cut:
+        if code == pycurl.E_OPERATION_TIMEDOUT and message.startswith("Resolving"):
+            return Fetched(None, "dns: timeout")
         return Fetched(None, _REASONS.get(code, f"curl error {code}"))
     if not 200 <= transfer.status < 300:
         return Fetched(None, f"http {transfer.status}")
-    if not transfer.body:
+    if not transfer.parts:
         return Fetched(None, "empty body")
-    return Fetched(bytes(transfer.body))
+    return Fetched(b"".join(transfer.parts))

@@ -38,7 +38,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers.get("User-Agent")))
+        server = self.server
+        server.asked.append((self.path, self.headers.get("User-Agent")))
+        server.times.append(time.monotonic())
+        if self.path == "/robots.txt":
+            self.reply(*server.robots[:2], **dict(server.robots[2:]))
+            return
         kind, _, rest = self.path.strip("/").partition("/")
         try:
             getattr(self, f"answer_{kind}")(rest)
@@ -47,6 +52,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer_good(self, rest: str) -> None:
         self.reply(body=b"good " + rest.encode())
+
+    def answer_plain(self, rest: str) -> None:
+        self.reply(body=rest.replace("_", " ").replace("~", "\n").encode())
 
     def answer_picture(self, rest: str) -> None:
         size, _, form = rest.partition(".")
@@ -59,6 +67,23 @@ class _Handler(BaseHTTPRequestHandler):
     def answer_once(self, rest: str) -> None:
         times = sum(path == self.path for path, _ in self.server.asked)
         self.reply(int(rest) if times == 1 else 200, b"second time lucky")
+
+    def answer_busy(self, rest: str) -> None:
+        status, value, times = rest.split("/")[:3]
+        if sum(path == self.path for path, _ in self.server.asked) <= int(times):
+            self.reply(int(status), b"later", Retry_After=value.replace("_", " "))
+        else:
+            self.reply(body=b"now")
+
+    def answer_counted(self, rest: str) -> None:
+        server = self.server
+        with server.lock:
+            server.busy += 1
+            server.most = max(server.most, server.busy)
+        time.sleep(0.05)
+        with server.lock:
+            server.busy -= 1
+        self.reply(body=b"counted")
 
     def answer_robots(self, rest: str) -> None:
         self.reply(body=b"private", X_Robots_Tag=rest.replace("_", " "))
@@ -106,10 +131,12 @@ class _Server(ThreadingHTTPServer):
 
 @pytest.fixture
 def web() -> Iterator[ThreadingHTTPServer]:
-    """A server on 127.0.0.1 whose paths say how it shall misbehave; `asked` lists (path, user agent)."""
+    """A server on 127.0.0.1 whose paths say how it shall misbehave; `asked` lists (path, user agent), `times` when."""
     server = _Server(("127.0.0.1", 0), _Handler)
     server.asked = []  # type: ignore[attr-defined]
     server.leave = threading.Event()  # type: ignore[attr-defined]
+    server.times, server.robots = [], (404, b"")  # type: ignore[attr-defined]
+    server.lock, server.busy, server.most = threading.Lock(), 0, 0  # type: ignore[attr-defined]
     server.url = f"http://127.0.0.1:{server.server_port}"  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield server
