@@ -6,6 +6,7 @@ agree in one of r + 1 parts (Norouzi et al. 2012, multi-index hashing), so only 
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from filters.embeddings import gather, uid_order, unit
 from filters.pool_scorer import PoolScorer, PoolScores
 from filters.strategy import Pool
 from filters.subset import hash_uids
-from winnow.errors import UserError, require
+from winnow.errors import UserError
 
 __all__ = ["NearDuplicates"]
 
@@ -35,7 +36,7 @@ class NearDuplicates(PoolScorer):
     by: str = "phash.hash"
     """Column of 64-bit hashes, or of embeddings."""
     max_distance: int = Field(default=4, ge=0, le=20)
-    """Bits that may differ, of hashes. Costs little up to about 6."""
+    """Bits that may differ, of hashes. Each more costs twice to four times as much."""
     min_similarity: float = Field(default=0.95, gt=0, le=1)
     """Cosine that must be reached, of embeddings. Every pair is compared: n^2 d multiplications."""
     seed: int = 0
@@ -66,24 +67,27 @@ class NearDuplicates(PoolScorer):
         return PoolScores(columns={"first": leads, "size": size[group].astype(np.int32)})
 
     def _by_hash(self, pool: Pool) -> NDArray[Any]:
-        """Return the (n,) group of each sample; 16 bytes a sample are in memory, and the index of distinct hashes."""
+        """Return the (n,) group of each sample; some 64 bytes a sample are in memory."""
         hashes, inverse = np.unique(np.concatenate([c[self.by] for c in pool.chunks([self.by])]), return_inverse=True)
         group: NDArray[Any] = merged(len(hashes), self._hash_neighbors(hashes))[inverse]
         return group
 
     def _hash_neighbors(self, hashes: NDArray[np.uint64]) -> Edges:
-        """Yield the pairs of distinct hashes that are neighbours."""
-        if self.max_distance == 0:
-            return
-        faiss = require("faiss", "curate")
-        faiss.omp_set_num_threads(cpu_threads(self.threads))
-        codes = hashes[:, None].view(np.uint8)  # (n, 8)
-        num_parts = self.max_distance + 1
-        index = faiss.IndexBinaryMultiHash(64, num_parts, 64 // num_parts)
-        index.add(codes)
-        for start in range(0, len(codes), ROWS):
-            ends, _, found = index.range_search(codes[start : start + ROWS], self.max_distance + 1)  # strictly below
-            yield start + np.repeat(np.arange(len(ends) - 1), np.diff(ends).astype(np.int64)), found
+        """Yield the pairs of distinct hashes that are neighbours, some of them several times.
+
+        In the order of one part, hashes that agree in it are runs; every hash is compared with the next one of its run,
+        then with the one after that, until no run is so long.
+        """
+        bounds = np.linspace(0, 64, self.max_distance + 2).astype(np.uint64)
+        for low, high in pairwise(bounds.tolist()) if self.max_distance else ():
+            part = (hashes >> np.uint64(low)) & np.uint64(2 ** (high - low) - 1)
+            order = np.argsort(part, kind="stable")
+            ends, ordered = np.searchsorted(part[order], part[order], side="right"), hashes[order]
+            rows, offset = np.arange(len(hashes)), 1
+            while len(rows := rows[rows + offset < ends[rows]]):
+                near = rows[np.bitwise_count(ordered[rows] ^ ordered[rows + offset]) <= self.max_distance]
+                yield order[near], order[near + offset]
+                offset += 1
 
     def _by_embedding(self, pool: Pool) -> NDArray[Any]:
         """Return the (n,) group of each sample."""
