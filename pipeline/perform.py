@@ -1,16 +1,19 @@
-"""What a worker does with a unit: run it in an attempt folder, commit its files, report the journal rows."""
+"""What a worker does with a unit: run it in an attempt folder, and report its files and the journal rows."""
 
 import hashlib
+import shutil
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipeline.stage import Stage, Unit
+from pipeline.stage import Product, Stage, Unit
 from winnow.errors import UserError
 from winnow.journal import Row
+from winnow.storage import Store, flush
 
-__all__ = ["Outcome", "perform"]
+__all__ = ["Outcome", "Worker", "commit", "make", "perform"]
 
 
 @dataclass(frozen=True)
@@ -26,31 +29,96 @@ class Outcome:
     """The traceback of a failure."""
     final: bool = False
     """The error is one that another attempt cannot mend."""
+    blameless: bool = False
+    """The attempt was lost with its machine, which says nothing about the unit."""
+    folder: str = ""
+    """The attempt folder, if the files are still in it and not under their final names."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Final name -> the finished file in that folder."""
+
+
+class Worker:
+    """A stage in a worker, set up with its first unit, so that what goes wrong there is recorded like all else."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.ready = False
+
+    def make(self, unit: Unit) -> Outcome:
+        """Make a unit."""
+        return make(self.stage, unit, self._prepare)
+
+    def _prepare(self) -> None:
+        if not self.ready:
+            self.stage.setup()
+            self.ready = True
 
 
 def perform(stage: Stage, unit: Unit) -> Outcome:
-    """Run one unit. Its files have their final names when this returns, and no failure escapes as an exception.
+    """Make one unit and give its files their final names."""
+    return commit(stage.store, make(stage, unit))
+
+
+def make(stage: Stage, unit: Unit, prepare: Callable[[], None] | None = None) -> Outcome:
+    """Run one unit: afterwards its files are finished, flushed and hashed; no failure escapes as an exception.
 
     This is the boundary where any error of a stage becomes a recorded reason: the driver retries or quarantines.
+
+    Files of a local store stay in the attempt folder until `commit`, which the one driver calls: of two attempts at a
+    unit only one is ever seen, even where both would not write the same bytes, as with pictures from the web. Object
+    stores have no renames; there a file is uploaded under its final name at once.
+
+    Args:
+        stage: the stage.
+        unit: one of its units.
+        prepare: what to call first, an error of which counts as one of the unit.
     """
     start = time.monotonic()
+    folder: Path | None = None
     try:
-        store = stage.store
-        with store.attempt() as attempt:
-            made = stage.run(unit, attempt)
-            rows = []
-            for product, key in unit.products.items():
-                files = {}
-                for name, path in made[product].files.items():
-                    files[name] = (path.stat().st_size, _sha256(path))
-                    store.commit(path, name)
-                rows.append((product, key, files, dict(made[product].counts)))
-        seconds = round((time.monotonic() - start) / len(rows), 3)
-        return Outcome(unit, tuple(Row(product=p, key=k, files=f, counts=c, seconds=seconds) for p, k, f, c in rows))
+        if prepare is not None:
+            prepare()
+        folder = stage.store.begin()
+        made = stage.run(unit, folder)
+        outcome = _finish(stage.store, unit, made, folder, start)
     except UserError as error:
-        return Outcome(unit, error=str(error), final=True)
+        outcome = Outcome(unit, error=str(error), final=True)
     except Exception as error:
-        return Outcome(unit, error=f"{type(error).__name__}: {error}", detail=traceback.format_exc())
+        outcome = Outcome(unit, error=f"{type(error).__name__}: {error}", detail=traceback.format_exc())
+    if folder is not None and not outcome.folder:
+        shutil.rmtree(folder, ignore_errors=True)
+    return outcome
+
+
+def _finish(store: Store, unit: Unit, made: Mapping[str, Product], folder: Path, start: float) -> Outcome:
+    """Hash and flush the files of a unit, or upload them."""
+    rows, held = [], {}
+    for product, key in unit.products.items():
+        files = {}
+        for name, path in made[product].files.items():
+            files[name] = (path.stat().st_size, _sha256(path))
+            if store.is_local:
+                flush(path)
+                held[name] = str(path)
+            else:
+                store.commit(path, name)
+        rows.append(Row(product=product, key=key, files=files, counts=dict(made[product].counts)))
+    seconds = round((time.monotonic() - start) / len(rows), 3)
+    rows = [replace(row, seconds=seconds) for row in rows]
+    return Outcome(unit, tuple(rows), folder=str(folder) if store.is_local else "", files=held)
+
+
+def commit(store: Store, outcome: Outcome) -> Outcome:
+    """Give the files of a successful attempt their final names; what prevents it is a failure like any other."""
+    if outcome.error or not outcome.folder:
+        return outcome
+    try:
+        store.publish((Path(path), name) for name, path in outcome.files.items())
+    except OSError as error:
+        return Outcome(outcome.unit, error=f"{type(error).__name__}: {error}", detail=traceback.format_exc())
+    finally:
+        shutil.rmtree(outcome.folder, ignore_errors=True)
+    return replace(outcome, folder="", files={})
 
 
 def _sha256(path: Path) -> str:

@@ -1,15 +1,16 @@
-"""Run stages: plan, skip what is done, keep workers busy, journal what they finish, retry, quarantine, sum up."""
+"""Run stages: plan, skip what is done, have the rest made, sum up."""
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from pipeline.config import RunConfig
-from pipeline.executor import Executor
-from pipeline.perform import Outcome
+from pipeline.drive import Drive
+from pipeline.pulse import Pulse
 from pipeline.stage import Stage, Unit
 from winnow.journal import Journal
 from winnow.progress import Meter, console, duration
+from winnow.storage import Sizes
 
 __all__ = ["Summary", "pending", "run_stage"]
 
@@ -29,6 +30,8 @@ class Summary:
     done: int = 0
     quarantined: dict[str, str] = field(default_factory=dict)
     """Unit -> its last error, after all attempts."""
+    stopped: str = ""
+    """Why the stage was given up before its end, "" when it was not."""
     counts: Counter[str] = field(default_factory=Counter)
     """Summed counts of the products made by this run."""
     seconds: float = 0.0
@@ -48,12 +51,23 @@ class Summary:
             parts.append(f"[red]{len(self.quarantined)} quarantined[/red]")
         return parts[0] + " " + " · ".join(parts[1:])
 
+    def errors(self) -> list[str]:
+        """Return a line for each error, the most frequent first, with the units that had it."""
+        units: dict[str, list[str]] = {}
+        for unit, error in self.quarantined.items():
+            units.setdefault(error, []).append(unit)
+        lines = []
+        for error, names in sorted(units.items(), key=lambda item: -len(item[1])):
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            lines.append(f"{self.stage}/{names[0]}{more}: {error}")
+        return lines
+
 
 def pending(units: list[Unit], journal: Journal) -> list[Unit]:
     """Return the units with something left to do, each reduced to the products that are missing or stale."""
-    left = []
+    left, sizes = [], Sizes(journal.store)
     for unit in units:
-        missing = {product: key for product, key in unit.products.items() if not journal.done(product, key)}
+        missing = {product: key for product, key in unit.products.items() if not journal.done(product, key, sizes)}
         if missing:
             left.append(replace(unit, products=missing))
     return left
@@ -72,66 +86,23 @@ def run_stage(config: RunConfig, name: str) -> Summary:
         journal = Journal(stage.store)
         _retire(stage, units, journal)
         todo = pending(units, journal)
+        for note in stage.store.list("quarantine", ".txt"):
+            if note.startswith(f"quarantine/{name}~"):  # what failed is tried again
+                stage.store.remove(note)
         summary = Summary(name, planned=len(units), skipped=len(units) - len(todo))
         if todo:
+            pulse = Pulse(name, planned=len(units), skipped=summary.skipped)
             with stage.session() as live, Meter(name, len(todo)) as meter:
-                _drive(config.executor, live, todo, journal, summary, meter)
+                drive = Drive(config.executor.for_stage(stage), live, journal, pulse, meter)
+                drive.run(todo)
+            summary.done, summary.counts = pulse.done, drive.counts
+            summary.quarantined, summary.stopped = drive.quarantined, drive.stopped
+        journal.tidy()
     summary.seconds = time.monotonic() - start
     console.print(summary.line())
-    for unit, error in list(summary.quarantined.items())[:MAX_ERRORS_SHOWN]:
-        console.print(f"  [red]{name}/{unit}[/red]: {error}", markup=True)
+    for line in summary.errors()[:MAX_ERRORS_SHOWN]:
+        console.print(f"  {line}", style="red", markup=False)
     return summary
-
-
-def _drive(
-    executor: Executor, stage: Stage, todo: list[Unit], journal: Journal, summary: Summary, meter: Meter
-) -> None:
-    """Keep at most `capacity` units in flight until each is done or out of attempts."""
-    queue = deque(todo)
-    in_flight = 0
-    tries: Counter[str] = Counter()
-    with executor.open(stage) as workers:
-        while queue or in_flight:
-            while queue and in_flight < workers.capacity:
-                unit = queue.popleft()
-                for product in unit.products:  # from here on its old files may be replaced one by one
-                    journal.forget(product)
-                workers.submit(unit)
-                in_flight += 1
-            outcome = workers.next()
-            in_flight -= 1
-            tries[outcome.unit.name] += 1
-            if not outcome.error:
-                _record(outcome, journal, summary, meter)
-            elif outcome.final or tries[outcome.unit.name] >= executor.attempts:
-                summary.quarantined[outcome.unit.name] = outcome.error
-                _quarantine(outcome, stage, tries[outcome.unit.name])
-                meter.advance(units=1)
-            else:
-                queue.append(outcome.unit)
-                meter.advance(retries=1)
-
-
-def _record(outcome: Outcome, journal: Journal, summary: Summary, meter: Meter) -> None:
-    """Journal the rows of a finished unit: only now do its products count."""
-    for row in outcome.rows:
-        journal.append(row)
-        summary.counts.update({kind: count for kind, count in row.counts.items() if kind != "samples"})
-    # products of one shard ("score/clip/00003", "score/ocr/00003") speak of the same samples
-    shards: dict[str, int] = {}
-    for row in outcome.rows:
-        shard = row.product.rpartition("/")[2]
-        shards[shard] = max(shards.get(shard, 0), row.counts.get("samples", 0))
-    samples = sum(shards.values())
-    summary.counts["samples"] += samples
-    summary.done += 1
-    meter.advance(units=1, samples=samples)
-
-
-def _quarantine(outcome: Outcome, stage: Stage, attempts: int) -> None:
-    """Leave the last error of a unit in the store, for whoever has to mend it."""
-    text = f"{outcome.error}\n\nafter {attempts} attempts\n\n{outcome.detail}"
-    stage.store.write(f"quarantine/{stage.name}~{outcome.unit.name.replace('/', '~')}.txt", text.encode())
 
 
 def _retire(stage: Stage, units: list[Unit], journal: Journal) -> None:

@@ -43,6 +43,8 @@ class Stage(Component):
     """Which folder its products and journal live in: "pool" or "run"."""
     parallel: ClassVar[bool] = True
     """False for stages whose unit uses the whole machine; they run one unit at a time."""
+    reproducible: ClassVar[bool] = True
+    """False for stages whose bytes depend on the time too, as the web does."""
 
     pool: str
     """Folder or fsspec URL of the pool."""
@@ -77,11 +79,11 @@ class Stage(Component):
         yield self
 
     def setup(self) -> None:
-        """Load models, once in each worker, before the first `run`."""
+        """Load models, once in each worker, right before its first `run`."""
 
     def run(self, unit: Unit, attempt: Path) -> Mapping[str, Product]:
         """Make the unit's products as files in the empty folder `attempt`; the caller commits and journals them.
 
-        The same unit gives the same bytes whenever and wherever it runs.
+        The same unit gives the same bytes whenever and wherever it runs, unless the stage is not `reproducible`.
         """
         raise NotImplementedError

@@ -1,16 +1,21 @@
-"""What is finished: one small row file per product. Nothing counts unless it is in the journal."""
+"""What is finished: one small row file per product, gathered into a snapshot as they become many."""
 
 import json
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from winnow.storage import Store
+from winnow.storage import Sizes, Store
 
 __all__ = ["Journal", "Row"]
 
+LOOSE = 1024
+"""Row files that may lie about before they are gathered; beyond that a quarter of all rows may."""
+TRIES = 5
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
     """One finished product: what it was made from, what it is."""
 
@@ -31,47 +36,139 @@ class Row:
 
 
 class Journal:
-    """The rows of a store, in `journal/`. A row per file: atomic everywhere, appendable where appends do not exist."""
+    """The rows of a store, in `journal/`. Nothing counts unless it is there, and nothing half-written does.
+
+    `journal/<product>.json` is a row, or the note that a row of the snapshot is forgotten. Row files are atomic
+    everywhere, and appendable where appends do not exist. They are not flushed to disk one by one: what a power cut
+    tears cannot be read as a row, and is made again.
+
+    `journal/snapshots/<number>.jsonl` holds all rows at a time; the highest number counts, row files outrank it. It is
+    flushed and has its name before the row files in it are removed, so at every moment each row is in at least one
+    of them. A reader lists row files first: what it misses there is in the snapshot that it lists afterwards.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.rows = self._load()
+        self.rows: dict[str, Row] = {}
+        self.broken: dict[str, str] = {}
+        """Row files that cannot be read -> why. Their products are not finished."""
+        self._loose: set[str] = set()
+        """Names of the files beside the snapshot."""
+        self._gathered: set[str] = set()
+        """Products of the snapshot."""
+        self._number = 0
+        self._load()
 
-    def done(self, product: str, key: str) -> bool:
-        """Tell whether `product` was made under `key` and its files still stand at their size."""
+    def done(self, product: str, key: str, sizes: Sizes | None = None) -> bool:
+        """Tell whether `product` was made under `key` and its files still stand at their size.
+
+        Args:
+            product: its name.
+            key: its present key.
+            sizes: a listing to look sizes up in, where many products are asked about.
+        """
         row = self.rows.get(product)
         if row is None or row.key != key:
             return False
-        return all(self.store.size(name) == size for name, (size, _) in row.files.items())
+        size_of = self.store.size if sizes is None else sizes.of
+        return all(size_of(name) == size for name, (size, _) in row.files.items())
 
     def append(self, row: Row) -> None:
         """Record a finished product; its files must already stand under their final names."""
-        self.store.write(self._name(row.product), json.dumps(asdict(row), indent=1).encode())
+        name = _name(row.product)
+        self.store.write(name, json.dumps(asdict(row), indent=1).encode(), durable=False)
         self.rows[row.product] = row
+        self._loose.add(name)
+        if len(self._loose) > max(LOOSE, len(self.rows) // 4):
+            self.compact()
 
     def forget(self, product: str) -> None:
         """Drop a row: before its files are replaced, and when the config no longer asks for the product."""
-        if self.rows.pop(product, None) is not None:
-            self.store.remove(self._name(product))
+        if self.rows.pop(product, None) is None:
+            return
+        name = _name(product)
+        if product in self._gathered:
+            self.store.write(name, json.dumps({"product": product, "forgotten": True}).encode())
+            self._loose.add(name)
+        else:
+            self.store.remove(name)
+            self._loose.discard(name)
 
     def under(self, prefix: str) -> list[Row]:
         """Return the rows whose product starts with `prefix`, by name."""
-        return [row for name, row in sorted(self.rows.items()) if name.startswith(prefix)]
+        return [self.rows[name] for name in sorted(name for name in self.rows if name.startswith(prefix))]
 
-    @staticmethod
-    def _name(product: str) -> str:
-        return f"journal/{product.replace('/', '~')}.json"
+    def tidy(self) -> None:
+        """Gather the row files if they are many. For the only driver of the store."""
+        if len(self._loose) > LOOSE:
+            self.compact()
 
-    def _load(self) -> dict[str, Row]:
-        """Read every row."""
+    def compact(self) -> None:
+        """Write a snapshot of all rows, then remove what it replaces. For the only driver of the store."""
+        old = self.store.list("journal/snapshots", ".jsonl")
+        self._number += 1
+        lines = (json.dumps(asdict(row), separators=(",", ":")) for _, row in sorted(self.rows.items()))
+        self.store.write(_snapshot(self._number), "".join(f"{line}\n" for line in lines).encode())
+        for name in [*self._loose, *old]:
+            self.store.remove(name)
+        self._loose, self._gathered = set(), set(self.rows)
+
+    def _load(self) -> None:
+        """Read the row files, then the newest snapshot."""
         names = self.store.list("journal", ".json")
         with ThreadPoolExecutor(16) as pool:
-            texts = list(pool.map(self.store.read, names))
-        rows = [_row(json.loads(text)) for text in texts]
-        return {row.product: row for row in rows}
+            texts = list(pool.map(self._read, names))
+        found: dict[str, dict[str, Any]] = {}
+        for name, text in zip(names, texts, strict=True):
+            if text is None:  # gathered since it was listed
+                continue
+            self._loose.add(name)
+            try:
+                data = json.loads(text)
+                found[name] = {"row": None if data.get("forgotten") else _row(data)}
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                self.broken[name] = f"{type(error).__name__}: {error}"
+        for line in self._newest().splitlines():
+            try:
+                row = _row(json.loads(line))
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                self.broken[_snapshot(self._number)] = f"{type(error).__name__}: {error}"
+                continue
+            self._gathered.add(row.product)
+            if (name := _name(row.product)) not in found and name not in self.broken:
+                self.rows[row.product] = row
+        self.rows |= {entry["row"].product: entry["row"] for entry in found.values() if entry["row"] is not None}
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return self.store.read(name)
+        except FileNotFoundError:
+            return None
+
+    def _newest(self) -> bytes:
+        """Return the text of the newest snapshot; one that is replaced while it is looked for is no error."""
+        for _ in range(TRIES):
+            names = self.store.list("journal/snapshots", ".jsonl")
+            if not names:
+                return b""
+            self._number = int(names[-1].rpartition("/")[2].removesuffix(".jsonl"))
+            if (text := self._read(names[-1])) is not None:
+                return text
+        raise FileNotFoundError(f"the snapshots of {self.store.path('journal')} are replaced faster than they are read")
 
 
-def _row(data: dict[str, Any]) -> Row:
+def _name(product: str) -> str:
+    """Return the row file of a product."""
+    return f"journal/{product.replace('/', '~')}.json"
+
+
+def _snapshot(number: int) -> str:
+    """Return the file of a snapshot."""
+    return f"journal/snapshots/{number:08d}.jsonl"
+
+
+def _row(data: Mapping[str, Any]) -> Row:
     """Rebuild a row from JSON, where tuples have become lists."""
-    files = {name: (int(size), str(digest)) for name, (size, digest) in data.pop("files").items()}
-    return Row(files=files, **data)
+    fields = dict(data)
+    files = {name: (int(size), str(digest)) for name, (size, digest) in fields.pop("files").items()}
+    return Row(files=files, **fields)

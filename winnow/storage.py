@@ -1,11 +1,14 @@
 """A folder anywhere fsspec reaches: files appear under their final name whole or not at all."""
 
+import atexit
 import fcntl
 import os
 import shutil
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -14,15 +17,20 @@ from fsspec.implementations.local import LocalFileSystem
 
 from winnow.errors import UserError
 
-__all__ = ["Store"]
+__all__ = ["Sizes", "Store"]
 
 
 class Store:
-    """A root folder (local path or fsspec URL) and the few operations the pipeline needs on it."""
+    """A root folder (local path or fsspec URL) and the few operations the pipeline needs on it.
+
+    Options of a remote file system come from fsspec's own configuration, which workers share with the driver:
+    environment variables such as FSSPEC_S3_ENDPOINT_URL, or files in ~/.config/fsspec.
+    """
 
     def __init__(self, url: str | Path) -> None:
         self.url = str(url)
-        self.fs, root = fsspec.core.url_to_fs(self.url)
+        # listings are never remembered: other processes write here
+        self.fs, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         self.root = str(root).rstrip("/")
         self.is_local = isinstance(self.fs, LocalFileSystem)
 
@@ -39,6 +47,8 @@ class Store:
 
     def read(self, name: str) -> bytes:
         """Return a whole file."""
+        if self.is_local:  # many small ones are read: fsspec would take longer than the file system
+            return Path(self.path(name)).read_bytes()
         return self.fs.cat_file(self.path(name))  # type: ignore[no-any-return]
 
     def exists(self, name: str) -> bool:
@@ -54,19 +64,41 @@ class Store:
 
     def list(self, folder: str, suffix: str = "") -> list[str]:
         """Return the sorted names (relative to the root) of the files directly in `folder` that end in `suffix`."""
-        path = self.path(folder)
-        if not self.fs.isdir(path):
-            return []
-        self.fs.invalidate_cache(path)
-        found = [str(entry["name"]) for entry in self.fs.ls(path, detail=True) if entry["type"] == "file"]
-        names = sorted(name.rpartition("/")[2] for name in found)
-        return [f"{folder}/{name}" if folder else name for name in names if name.endswith(suffix)]
+        return sorted(name for name in self.sizes(folder) if name.endswith(suffix))
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write a small file atomically."""
-        with self.attempt() as folder:
-            (folder / "data").write_bytes(data)
-            self.commit(folder / "data", name)
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Return the size in bytes of the files directly in `folder`, by name relative to the root."""
+        path, start = self.path(folder), f"{folder}/" if folder else ""
+        if not self.is_local:
+            if not self.fs.isdir(path):
+                return {}
+            self.fs.invalidate_cache(path)
+            found = [entry for entry in self.fs.ls(path, detail=True) if entry["type"] == "file"]
+            return {start + str(entry["name"]).rpartition("/")[2]: int(entry["size"]) for entry in found}
+        try:
+            with os.scandir(path) as entries:
+                return {start + entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+
+    def write(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        """Write a small file atomically.
+
+        Args:
+            name: its name.
+            data: its content.
+            durable: flush it to disk. What may tear in a power cut, because its reader can tell, need not wait.
+        """
+        if not self.is_local:
+            self.fs.pipe_file(self.path(name), data)
+            return
+        draft = Path(self.root) / "_attempts" / uuid.uuid4().hex
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.write_bytes(data)
+            self.commit(draft, name, durable=durable)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
         """Delete a file; none there is fine."""
@@ -76,17 +108,20 @@ class Store:
     @contextmanager
     def attempt(self) -> Iterator[Path]:
         """Yield an empty local folder to write into; whatever was not committed from it is removed afterwards."""
-        if self.is_local:  # the same file system as the final place, so that a commit is one rename
-            folder = Path(self.root) / "_attempts" / uuid.uuid4().hex
-        else:
-            folder = Path(os.environ.get("TMPDIR", "/tmp")) / f"winnow-{uuid.uuid4().hex}"
-        folder.mkdir(parents=True)
+        folder = self.begin()
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def commit(self, path: Path, name: str) -> None:
+    def begin(self) -> Path:
+        """Return a new empty local folder to write into, which the caller removes."""
+        # local: the same file system as the final place, so that a commit is one rename
+        folder = (Path(self.root) / "_attempts" if self.is_local else _spool()) / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        return folder
+
+    def commit(self, path: Path, name: str, *, durable: bool = True) -> None:
         """Give a finished local file its final name.
 
         Local: flush to disk, then rename. Remote: upload; object stores show an object only when it is whole.
@@ -95,11 +130,22 @@ class Store:
         if not self.is_local:
             self.fs.put_file(str(path), target)
             return
-        _fsync(path)
-        parent = Path(target).parent
-        parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, target)
-        _fsync(parent)
+        if durable:
+            flush(path)
+        self.publish([(path, name)], durable=durable)
+
+    def publish(self, files: Iterable[tuple[Path, str]], *, durable: bool = True) -> None:
+        """Give flushed files of a local store their final names: only renames."""
+        parents = set()
+        for path, name in files:
+            target = Path(self.path(name))
+            if target.parent not in parents:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                parents.add(target.parent)
+            os.replace(path, target)
+        if durable:
+            for parent in parents:
+                flush(parent)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -127,10 +173,52 @@ class Store:
                 shutil.rmtree(attempts, ignore_errors=True)
 
 
-def _fsync(path: Path) -> None:
+class Sizes:
+    """Sizes of many files of a store, by one listing of each folder."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.folders: dict[str, dict[str, int]] = {}
+
+    def of(self, name: str) -> int | None:
+        """Return a file's size in bytes when its folder was listed, None where there was no such file."""
+        folder = name.rpartition("/")[0]
+        if folder not in self.folders:
+            self.folders[folder] = self.store.sizes(folder)
+        return self.folders[folder].get(name)
+
+
+def flush(path: Path) -> None:
     """Flush a file's or a folder's content to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@lru_cache(maxsize=1)
+def _spool() -> Path:
+    """Return this process's folder for what it uploads, and remove those of processes that were killed.
+
+    A lock that ends with its process tells them apart, in other containers too. It is taken before the folder exists.
+    """
+    parent = Path(tempfile.gettempdir())
+    for folder in parent.glob("winnow-spool-*"):
+        lock = folder.with_suffix(".lock")
+        if folder.is_dir() and lock.exists() and os.access(lock, os.W_OK):
+            with lock.open("w") as held, suppress(BlockingIOError):
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+                lock.unlink(missing_ok=True)
+    folder = parent / f"winnow-spool-{uuid.uuid4().hex}"
+    descriptor = os.open(folder.with_suffix(".lock"), os.O_CREAT | os.O_WRONLY, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # held until the process ends
+    folder.mkdir()
+    atexit.register(_remove_spool, folder)
+    return folder
+
+
+def _remove_spool(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.with_suffix(".lock").unlink(missing_ok=True)

@@ -1,10 +1,13 @@
-"""Perform units one after the other in this process: for tests and for a debugger."""
+"""Make units one after the other in this process: for tests and for a debugger."""
 
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from pipeline.executor import Executor, Workers
-from pipeline.perform import Outcome, perform
+from pipeline.perform import Outcome, Worker
+from pipeline.pulse import Pulse
 from pipeline.stage import Stage, Unit
 
 __all__ = ["Inline"]
@@ -15,8 +18,7 @@ class Inline(Executor):
 
     @contextmanager
     def open(self, stage: Stage) -> Iterator[Workers]:
-        """Set the stage up here."""
-        stage.setup()
+        """Have the stage here."""
         yield _Here(stage)
 
 
@@ -24,11 +26,21 @@ class _Here:
     capacity = 1
 
     def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.units: list[Unit] = []
+        self.worker = Worker(stage)
+        self.waiting: deque[tuple[int, Unit]] = deque()
 
-    def submit(self, unit: Unit) -> None:
-        self.units.append(unit)
+    def submit(self, attempt: int, unit: Unit, apart: int | None = None) -> None:
+        self.waiting.append((attempt, unit))
 
-    def next(self) -> Outcome:
-        return perform(self.stage, self.units.pop(0))
+    def next(self, timeout: float) -> tuple[int, Outcome] | None:
+        attempt, unit = self.waiting.popleft()
+        return attempt, self.worker.make(unit)
+
+    def running(self) -> Mapping[int, float]:
+        return {attempt: time.monotonic() for attempt, _ in self.waiting}
+
+    def stop(self, attempt: int) -> None:
+        self.waiting = deque(item for item in self.waiting if item[0] != attempt)
+
+    def report(self, pulse: Pulse) -> None:
+        pass
