@@ -32,7 +32,6 @@ REGISTRIES = {
     "stages": "pipeline.stages",
     "sources": "pipeline.sources",
     "picturesets": "pipeline.picturesets",
-    "picturesets": "pipeline.picturesets",
     "attachments": "pipeline.attachments",
     "scorers": "filters.scorers",
     "pool_scorers": "filters.pool_scorers",
@@ -110,15 +109,17 @@ def _run(config: RunConfig, stages: tuple[str, ...], dry_run: bool) -> None:
     config.save()
     for name in chosen:
         summary = run_stage(config, name)
-        if summary.quarantined:
+        if summary.quarantined or summary.stopped:
             _fail(config, summary)
 
 
 def _fail(config: RunConfig, summary: Summary) -> None:
     """Say where the errors lie and exit with 1: nothing later can be trusted."""
     where = config.stages[summary.stage].store.url
+    left = summary.planned - summary.skipped - summary.done
+    stopped = f"It was given up: {summary.stopped}. " if summary.stopped else ""
     console.print(
-        f"[red]{summary.stage} could not finish {len(summary.quarantined)} of {summary.planned} units.[/red] "
+        f"[red]{summary.stage} could not finish {left} of {summary.planned} units.[/red] {stopped}"
         f"Their errors lie in {where}/quarantine/. Mend the cause and repeat the command: what is done stays done."
     )
     raise typer.Exit(1)
