@@ -1,4 +1,4 @@
-"""Commands about a pool on disk, whoever made it: verify, recovery, index, export."""
+"""Commands about a pool on disk: retry, verify, recovery, index, export."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,10 +6,13 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from pipeline.config import pool_of
+from pipeline.config import RunConfig, pool_of
+from pipeline.download.failures import CLASSES, check_classes
 from pipeline.export import export
 from pipeline.index import index
 from pipeline.recovery import compare, recover
+from pipeline.retry import prepare
+from pipeline.runner import run_stage
 from pipeline.verify import Verification, verify
 from winnow.errors import UserError
 from winnow.progress import console
@@ -22,10 +25,32 @@ Pool = Annotated[str, typer.Argument(help="Folder or fsspec URL of a pool, or th
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the command line."""
+    app.command(name="retry")(retry_failed)
     app.command(name="verify")(verify_pool)
     app.command(name="recovery")(recovery)
     app.command(name="index")(index_pool)
     app.command(name="export")(export_pool)
+
+
+def retry_failed(
+    config: Annotated[str, typer.Argument(help="The config that downloaded the pool.")],
+    status: Annotated[
+        str, typer.Option("--status", help=f"Classes of failures: {', '.join(CLASSES)}, 4xx, 5xx, 429, ...")
+    ],
+    overrides: Annotated[list[str] | None, typer.Argument(help="Overrides such as download.timeout=30.")] = None,
+) -> None:
+    """Download what failed before, and only that, into new shards behind the last."""
+    resolved = RunConfig(config, overrides or ())
+    prepared = prepare(resolved, check_classes(status))
+    if not prepared.shards:
+        console.print("nothing to try again: no failed row is in these classes")
+        return
+    what = "the rest of an unfinished round" if prepared.resumed else f"{prepared.rows:,} rows"
+    console.print(f"trying again: {what}, in shards {prepared.shards[0]} to {prepared.shards[-1]}", highlight=False)
+    for message, number in prepared.classes.most_common():
+        console.print(f"  {message} {number:,}", markup=False, highlight=False)
+    if run_stage(resolved, "download").quarantined:
+        raise typer.Exit(1)
 
 
 def verify_pool(

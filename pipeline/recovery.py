@@ -123,7 +123,11 @@ def _shards(pool: Store) -> Iterator[tuple[NDArray[np.void], NDArray[np.bool_], 
         table, uids = read_columns(pool, shard, ["error_message"], failed=True)
         success = pc.fill_null(pc.equal(table["status"], "success"), False).to_numpy()
         pairs = zip(table["status"].to_pylist(), table["error_message"].to_pylist(), strict=True)
-        kinds = Counter("success" if status == "success" else str(error or status) for status, error in pairs)
+        kinds = Counter(
+            "success" if status == "success" else str(error or status)
+            for status, error in pairs
+            if status != "retried"  # its outcome is in a later shard
+        )
         return uids, success, kinds
 
     with ThreadPoolExecutor(READERS) as readers:

@@ -188,6 +188,7 @@ def _gaps(pool: Store, shards: list[_Shard], rows: dict[str, Row]) -> Iterator[F
         names = [name for name in rows["ingest/metadata"].files if name.startswith("metadata/")]
     else:
         names = pool.list("metadata", ".parquet")
+    names += [name for product, row in rows.items() if product.startswith("retry/") for name in row.files]
     numbers = {stem for stem in (name.rpartition("/")[2].removesuffix(".parquet") for name in names) if stem.isdigit()}
     if not numbers and have and all(name.isdigit() for name in have):
         width = len(max(have, key=len))
@@ -289,8 +290,10 @@ def _sample(file: IO[bytes], members: list[Entry], uid: str, decode: bool) -> It
 def _metadata(pool: Store, shards: list[_Shard], read: dict[str, _Contents]) -> Iterator[Finding]:
     """Compare what was tried with what was to be tried."""
     for shard in shards:
-        name, tried = f"metadata/{shard.name}.parquet", read[shard.name].tried
-        if tried is None or not pool.exists(name):
+        tried = read[shard.name].tried
+        lists = [f"{folder}/{shard.name}.parquet" for folder in ("metadata", "retries")]
+        name = next((name for name in lists if pool.exists(name)), None)
+        if tried is None or name is None:
             continue
         try:
             with pool.open(name) as file:

@@ -148,7 +148,8 @@ def uids_of(table: pa.Table) -> NDArray[np.void]:
 def _shards(store: Store, journal: Journal) -> list[PoolShard]:
     """Return the shards by name, none where there are none."""
     if rows := journal.under("download/"):
-        return [_shard(_tar(row), row.fingerprint()) for row in rows]
+        # The tar alone: its json members hold the rows of all samples. A retry marks rows without one in the table.
+        return [_shard(_tar(row), row.files[_tar(row)][1]) for row in rows]
     tars = store.list("shards", ".tar") or store.list("", ".tar")
     return [_shard(tar, digest(_state(store, tar), _state(store, _table(tar)))) for tar in tars]
 

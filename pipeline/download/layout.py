@@ -2,8 +2,8 @@
 
 A round takes failed rows out of shards and tries them again in new shards behind the last. It is one product
 `retry/NNNNN`, named after its first new shard, with a file `retries/NNNNN.parquet` for each: metadata rows, and in the
-schema's metadata where each comes from. A row that was taken says so in its old table (status `retried`), and the key of
-a shard whose rows were taken says by which rounds; its tar, and so all that was computed from it, stays as it is.
+schema's metadata where each comes from. A row that was taken says so in its old table (status `retried`), and the key
+of a shard whose rows were taken says by which; its tar, and so all that was computed from it, stays as it is.
 """
 
 import json

@@ -83,7 +83,7 @@ def _encoded(path: str) -> str:
 
 
 def _unreserved(match: re.Match[str]) -> str:
-    """Decode an escape of a letter, digit or one of - . _ ~, which means the same (RFC 3986, 2.3); upper-case others."""
+    """Decode an escape of a letter, digit or one of - . _ ~, which means the same (RFC 3986, 2.3)."""
     character = chr(int(match[1], 16))
     return character if re.match(r"[A-Za-z0-9\-._~]", character) else match[0].upper()
 

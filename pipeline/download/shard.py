@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from winnow.shards import ShardWriter
 
-__all__ = ["ON_REQUEST", "OWN", "Outcome", "sample_key", "statistics", "write_shard"]
+__all__ = ["ON_REQUEST", "OWN", "Outcome", "counts_of", "sample_key", "statistics", "write_shard"]
 
 OWN = {
     "key": pa.string(),
@@ -119,7 +119,7 @@ def write_shard(
         writer.close()
     stats = statistics(table, [outcome.converted for outcome in outcomes])
     (folder / f"{shard}_stats.json").write_text(json.dumps(stats, indent=4), encoding="utf-8")
-    return _counts(stats)
+    return counts_of(stats)
 
 
 _FIELDS = {field.name for field in fields(Outcome)}
@@ -172,7 +172,7 @@ def statistics(table: pa.Table, converted: Sequence[str | None] = ()) -> dict[st
     return stats
 
 
-def _counts(stats: Mapping[str, Any]) -> dict[str, int]:
+def counts_of(stats: Mapping[str, Any]) -> dict[str, int]:
     """Return what the stage's summary counts."""
     failures = {reason: count for reason, count in sorted(stats["status_dict"].items()) if reason != "success"}
     placeholders = {"placeholder": stats["num_placeholder"]} if stats["num_placeholder"] else {}

@@ -30,7 +30,7 @@ COLUMNS = {
 """The columns every metadata file has, in this order; others follow."""
 
 RESERVED = frozenset(
-    ("caption", "key", "status", "error_message", "width", "height", "exif")
+    ("caption", "key", "status", "error_message", "width", "height", "exif", "hash_verdict", "converted")
 )  # names that the download gives to columns of its own
 
 

@@ -45,7 +45,7 @@ def test_where_the_journal_knows_of_downloads_it_alone_counts(tmp_path):
     files = {f"shards/00001{end}": (1, "a" * 64) for end in (".tar", ".parquet", "_stats.json")}
     row = Row(product="download/00001", key="k", files=files)
     Journal(Store(tmp_path)).append(row)
-    expected = PoolShard("00001", "shards/00001.parquet", row.fingerprint(), "shards/00001.tar")
+    expected = PoolShard("00001", "shards/00001.parquet", "a" * 64, "shards/00001.tar")
     assert pool_shards(Store(tmp_path)) == [expected]
 
 

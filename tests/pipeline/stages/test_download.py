@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.webnoise.faults import fault_of
 from pipeline.perform import perform
 from pipeline.stages.download import Download
 from pipeline.stages.ingest import Ingest
+from pipeline.webnoise.faults import fault_of
 from winnow.errors import UserError
 from winnow.images import decode_image
 from winnow.journal import Journal
