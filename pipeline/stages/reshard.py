@@ -153,7 +153,7 @@ def _order(run_dir: str, subset: str, seed: int, key: str) -> _Order:
     lengths = {item["values"]: item["counts"] for item in pc.value_counts(table["shard"]).to_pylist()}
     within = np.concatenate([np.arange(length) for length in lengths.values()] or [np.arange(0)])
     table = table.append_column("row", pa.array(within)).filter(pc.greater(table["count"], 0))
-    uids, count = from_hex(table["uid"].to_pylist()), table["count"].to_numpy().astype(np.int64)
+    uids, count = from_hex(table["uid"]), table["count"].to_numpy().astype(np.int64)
     source = np.repeat(np.arange(len(uids)), count)
     copy = np.arange(len(source)) - np.repeat(np.cumsum(count) - count, count)
     copies = count[source].astype(np.uint64)
