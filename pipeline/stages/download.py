@@ -29,18 +29,27 @@ __all__ = ["Download"]
 
 Trait = Literal["animation", "alpha", "cmyk", "16-bit", "orientation"]
 IMPOSSIBLE = frozenset(
-    (
+    [
         "robots",
         "allow_private",
-        "max_per_host",
-        "requests_per_second_per_host",
-        "refuse",
-        "direct",
         "ca_file",
         "max_bytes",
-    )
+        "max_redirects",
+        "max_retry_after",
+        "max_per_host",
+        "requests_per_second_per_host",
+        "stall_timeout",
+        "refuse",
+        "record_conversions",
+        "verify_hash",
+        "blur_faces",
+        "fast_decode",
+        "upscale_interpolation",
+        "downscale_interpolation",
+        "direct",
+    ]
 )
-"""Fields that the engine img2dataset knows nothing of."""
+"""Fields that the engine img2dataset has no use for: it resizes by area, guards and asks nothing."""
 
 
 class Download(Stage):

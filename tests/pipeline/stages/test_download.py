@@ -6,6 +6,7 @@ import sys
 import tarfile
 import threading
 from functools import partial
+from hashlib import md5, sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from pipeline.download.verdict import phash_of
 from pipeline.perform import perform
 from pipeline.stages.download import Download
 from pipeline.stages.ingest import Ingest
@@ -270,6 +272,30 @@ def _members(path: Path) -> dict[str, bytes]:
         return {member.name: tar.extractfile(member).read() for member in tar}
 
 
+def test_the_engine_img2dataset_makes_its_pictures_in_our_order(theirs, gallery, tmp_path):
+    source = {"use": "files", "path": str(gallery)}
+    shards = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        common = {"pool": str(folder), "run_dir": str(folder), "source": source}
+        run(Ingest(**common, rows_per_file=10))
+        run(Download(**common, engine="img2dataset", image_size=128, retries=0, timeout=5))
+        shards.append(
+            {end: (folder / f"shards/00000{end}").read_bytes() for end in (".tar", ".parquet", "_stats.json")}
+        )
+    assert shards[0] == shards[1]
+    mine, peer = (_members(path) for path in (tmp_path / "a/shards/00000.tar", theirs / "00000.tar"))
+    assert [name for name in mine if name.endswith("jpg")] == sorted(name for name in peer if name.endswith("jpg"))
+    assert all(mine[name] == peer[name] for name in peer if name.endswith((".jpg", ".txt")))
+    table, other = pq.read_table(tmp_path / "a/shards/00000.parquet"), pq.read_table(theirs / "00000.parquet")
+    for name in set(other.column_names) - {"exif"}:
+        assert table[name].to_pylist() == other.sort_by("key")[name].to_pylist(), name
+
+
+def test_the_engine_img2dataset_refuses_what_it_cannot_honour(tmp_path):
+    with pytest.raises(ValueError, match="cannot honour 'robots'"):
+        Download(pool=str(tmp_path), run_dir=str(tmp_path), engine="img2dataset", robots="obey")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_the_img2dataset_command_makes_the_same_folder(theirs, gallery, tmp_path):
@@ -328,14 +354,109 @@ def test_private_addresses_are_refused_by_default(gallery, tmp_path):
     assert outcome.rows[0].counts == {"samples": 10, "success": 0, "private address": 10}
 
 
-def test_a_wrong_hash_is_a_failed_download(gallery, tmp_path):
+def listed(gallery, folder, **columns):
+    """Write the gallery's list with more columns, and return where."""
+    folder.mkdir(exist_ok=True)
     table = pq.read_table(gallery)
-    right = pq.read_table(gallery).num_rows
-    hashes = ["0" * 64, *([None] * (right - 1))]
-    pq.write_table(table.append_column("sha256", pa.array(hashes, pa.string())), tmp_path / "list.parquet")
-    rows = ours(tmp_path / "list.parquet", tmp_path / "pool", verify_hash="drop_changed").to_pylist()
-    assert (rows[0]["status"], rows[0]["error_message"]) == ("failed_to_download", "hash mismatch")
-    assert rows[1]["status"] == "success"
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(list(values) + [None] * (table.num_rows - len(values))))
+    pq.write_table(table, folder / "list.parquet")
+    return folder / "list.parquet"
+
+
+def test_hashes_are_compared_and_the_policy_decides(gallery, tmp_path):
+    bodies = [(gallery.parent / f"{index}.jpg").read_bytes() for index in range(8)]
+    smaller = io.BytesIO()
+    Image.open(io.BytesIO(bodies[2])).resize((100, 150)).save(smaller, "JPEG", quality=60)
+    hashes = [f"{phash_of(decode_image(data)):016x}" for data in (bodies[0], bodies[1], smaller.getvalue(), bodies[4])]
+    columns = {
+        "sha256": [sha256(bodies[0]).hexdigest(), "0" * 64, "0" * 64, "0" * 64, None, None],
+        "phash": [hashes[0], None, hashes[2], hashes[3], None, None],
+        "md5": [None, None, None, None, md5(bodies[4], usedforsecurity=False).hexdigest().upper(), "0" * 32],
+    }
+    path = listed(gallery, tmp_path / "in", **columns)
+    report = ours(path, tmp_path / "report", verify_hash="report").to_pylist()
+    verdicts = [
+        "exact",
+        "changed",
+        "same_picture",
+        "changed",
+        "exact",
+        "changed",
+        "unknown",
+        "unknown",
+        "unknown",
+        None,
+    ]
+    assert [row["hash_verdict"] for row in report] == verdicts
+    assert [row["status"] for row in report[:8]] == ["success"] * 8
+    dropped = ours(path, tmp_path / "drop", verify_hash="drop_changed").to_pylist()
+    assert [row["hash_verdict"] for row in dropped] == verdicts
+    failed = [n for n, row in enumerate(dropped) if row["error_message"] == "hash mismatch"]
+    assert failed == [1, 3, 5]
+    assert all(dropped[n]["status"] == "failed_to_download" for n in failed)
+    assert "hash_verdict" not in ours(path, tmp_path / "off").column_names
+
+
+def test_faces_are_blurred_where_the_pool_knows_them(gallery, tmp_path):
+    boxes = [[[0.25, 0.25, 0.5, 0.5]], [], None]
+    plain = ours(gallery, tmp_path / "plain")
+    blurred = ours(listed(gallery, tmp_path / "in", face_bboxes=boxes), tmp_path / "pool", blur_faces=True)
+    assert blurred["face_bboxes"].to_pylist()[:2] == boxes[:2]
+    pairs = []
+    for folder in ("plain", "pool"):
+        members = _members(tmp_path / folder / "shards" / "00000.tar")
+        pairs.append([decode_image(members[f"{key}.jpg"]).astype(int) for key in plain["key"].to_pylist()[:3]])
+    changed = [np.abs(one - other) for one, other in zip(*pairs, strict=True)]
+    height, width = changed[0].shape[:2]
+    assert changed[0][height // 4 : height // 2, width // 4 : width // 2].mean() > 1
+    assert changed[0][int(height * 0.8) :, int(width * 0.8) :].max() == 0
+    assert changed[1].max() == changed[2].max() == 0
+    with pytest.raises(AssertionError, match="face_bboxes"):
+        ours(gallery, tmp_path / "none", blur_faces=True)
+
+
+def test_conversions_are_recorded_or_refused(tmp_path):
+    folder = tmp_path / "web"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(folder / "0.jpg", exif=exif)
+    Image.fromarray(pixels).convert("CMYK").save(folder / "1.jpg")
+    Image.fromarray(np.dstack([pixels, pixels[..., :1]])).save(folder / "2.png")
+    frames = [Image.fromarray(255 - pixels), Image.fromarray(pixels)]
+    Image.fromarray(pixels).save(folder / "3.gif", save_all=True, append_images=frames)
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(folder / "4.png")
+    Image.fromarray(pixels).save(folder / "5.jpg")
+    names = ["0.jpg", "1.jpg", "2.png", "3.gif", "4.png", "5.jpg"]
+    traits = ["orientation", "cmyk", "alpha", "animation", "16-bit", None]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    urls = [f"http://127.0.0.1:{server.server_port}/{name}" for name in names]
+    pq.write_table(pa.table({"url": urls, "text": names}), tmp_path / "list.parquet")
+    try:
+        kept = ours(tmp_path / "list.parquet", tmp_path / "kept", record_conversions=True).to_pylist()
+        refused = ours(tmp_path / "list.parquet", tmp_path / "refused", refuse=[t for t in traits if t]).to_pylist()
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert [row["converted"] for row in kept] == traits
+    assert [(row["width"], row["height"]) for row in kept] == [(40, 60), *[(60, 40)] * 5]
+    assert [row["error_message"] for row in refused] == [f"refused: {t}" if t else None for t in traits]
+    stats = json.loads((tmp_path / "kept/shards/00000_stats.json").read_text())
+    assert stats["converted"] == dict.fromkeys(sorted(t for t in traits if t), 1)
+
+
+def test_sidecars_are_written_as_json_writes_them(gallery, tmp_path):
+    """Byte for byte as json.dumps(row, indent=4), which is what img2dataset writes."""
+    tags = [["a", 'quoted "b"'], [], None, ["ünïcode"]]
+    table = ours(listed(gallery, tmp_path / "in", tags=tags, score=[0.1, float("nan"), 1e-9]), tmp_path / "pool")
+    members = _members(tmp_path / "pool" / "shards" / "00000.tar")
+    for row in table.to_pylist():
+        if row["status"] == "success":
+            assert members[f"{row['key']}.json"] == json.dumps(row, indent=4).encode()
 
 
 def test_metadata_with_a_column_of_ours_is_refused(tmp_path):
