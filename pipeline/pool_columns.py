@@ -31,7 +31,7 @@ __all__ = ["ALIASES", "PoolColumns", "Rows", "by_family"]
 
 ALIASES = {"text": "caption", "caption": "text"}
 """Two names of one column: DataComp's metadata call it text, img2dataset's tables caption."""
-CHUNK_ROWS = 65_536
+CHUNK_ROWS = 32_768
 READERS = 8
 """Chunks that are read at a time, at most; of local files not more than there are cores."""
 
