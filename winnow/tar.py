@@ -1,0 +1,357 @@
+"""Tar blocks: header blocks of plain archives, and an index of an archive that reads headers only.
+
+Archives from elsewhere are read without trust: regular members only, names of letters, digits, `_`, `-` and `.`.
+
+Most archives are plain, as webdataset and ShardWriter make them. Their headers are found and checked many at a time, by
+their magic, at the price of a look into every block; whatever is not plain is walked from header to header.
+"""
+
+import io
+import mmap
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import IO, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from winnow.errors import UserError
+
+__all__ = ["BLOCK", "PADDING", "Entry", "Members", "Sliceable", "header", "header_blocks", "index_members", "sliceable"]
+
+BLOCK = 512
+PADDING = bytes(BLOCK)
+_HEADERS_AT_ONCE = 4096
+_BLOCKS_AT_ONCE = 2**17  # 64 MiB
+_MAGIC_AT, _SIZE, _CHECKSUM = 257, slice(124, 135), slice(148, 154)
+_PATTERN = r"^(?:\./)?([A-Za-z0-9_\-]+(?:/[A-Za-z0-9_\-]+)*)\.([A-Za-z0-9_.]+)$"
+_NAME, _NAMES = re.compile(_PATTERN), re.compile(_PATTERN, re.MULTILINE)
+
+
+class Entry(NamedTuple):
+    """Where one member lies in a tar."""
+
+    key: str
+    suffix: str
+    offset: int
+    """Byte offset of the content."""
+    size: int
+
+
+class Members(NamedTuple):
+    """Where the regular members of a tar lie, in order; all of length n."""
+
+    keys: list[str]
+    suffixes: list[str]
+    offset: NDArray[np.int64]
+    size: NDArray[np.int64]
+
+    def entries(self) -> list[Entry]:
+        """Return them one by one."""
+        rows = zip(self.keys, self.suffixes, self.offset.tolist(), self.size.tolist(), strict=True)
+        return list(map(partial(tuple.__new__, Entry), rows))
+
+
+def header(name: bytes, size: int) -> bytes:
+    """Return a ustar header block (POSIX 1003.1-1988) of a regular file, mode 0444, owner 0, time 0."""
+    if len(name) > 100 or size >= 8**11:
+        raise ValueError(f"member {name.decode()!r} of {size} bytes does not fit a ustar header")
+    length = b"%011o" % size
+    # all but name, size and checksum is constant, and so is its part of the checksum, the sum of all bytes
+    checksum = b"%06o\0 " % (_CONSTANT_SUM + sum(name) + sum(length))
+    return b"%b%b%b%b%b%b" % (name, PADDING[: 100 - len(name)], _OWNER, length, _TIME + checksum, _REST)
+
+
+def header_blocks(names: Sequence[bytes], sizes: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return (n, 512) the headers of n files, all made at once.
+
+    Args:
+        names: at most 100 bytes each.
+        sizes: (n,) bytes of content.
+    """
+    if not names:
+        return np.zeros((0, BLOCK), np.uint8)
+    if max(map(len, names)) > 100 or sizes.max() >= 8**11:
+        longest = max(names, key=len).decode()
+        raise ValueError(f"a member of {sizes.max()} bytes or one called {longest!r} does not fit a ustar header")
+    blocks = np.tile(np.frombuffer(header(b"", 0), np.uint8), (len(names), 1))
+    blocks[:, :100] = np.array(names, "S100").view(np.uint8).reshape(-1, 100)
+    blocks[:, _SIZE] = sizes[:, None] // _SIZE_DIGITS % 8 + ord("0")
+    blocks[:, _CHECKSUM] = _checksums(blocks)[:, None] // _CHECKSUM_DIGITS % 8 + ord("0")
+    return blocks
+
+
+def _checksums(blocks: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return (n,) what headers should say: the sum of their bytes, those of the checksum counted as spaces."""
+    own = blocks[:, 148:156].sum(axis=1, dtype=np.uint32)
+    return (blocks.sum(axis=1, dtype=np.uint32) - own + 8 * ord(" ")).astype(np.int64)
+
+
+def _octal_fields(fields: NDArray[np.uint8], digits: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return (n,) the numbers in (n, d) octal digits, and which of them are that and nothing else."""
+    values = fields - np.uint8(ord("0"))  # what is no digit wraps round
+    return values @ digits, (values <= 7).all(axis=1)
+
+
+_CHECKSUM_DIGITS = 8 ** np.arange(5, -1, -1)
+_SIZE_DIGITS = 8 ** np.arange(10, -1, -1)
+_USTAR = np.frombuffer(b"ustar", np.uint8)
+_OWNER, _TIME = b"0000444\x000000000\x000000000\x00", b"\x0000000000000\x00"
+_REST = b"0".ljust(101, b"\0") + b"ustar\x0000" + bytes(247)
+_CONSTANT_SUM = sum(_OWNER) + sum(_TIME) + sum(b" " * 8) + sum(_REST)
+
+
+def index_members(archive: "Sliceable", name: str = "shard") -> Members:
+    """Return the regular members of a tar in order, reading headers only.
+
+    Args:
+        archive: what `sliceable` gives.
+        name: what to call it in an error.
+
+    Raises:
+        UserError: the archive is cut short or damaged.
+    """
+    found: list[Members] = []
+    position = 0 if isinstance(archive, _Seeking) else _scan(archive, found)
+    _walk(archive, position, name, found)
+    if len(found) == 1:
+        return found[0]
+    return Members(
+        [key for part in found for key in part.keys],
+        [suffix for part in found for suffix in part.suffixes],
+        np.concatenate([part.offset for part in found]),
+        np.concatenate([part.size for part in found]),
+    )
+
+
+def _scan(archive: "Sliceable", found: list[Members]) -> int:
+    """Index an archive as far as it is plain, some blocks at a time.
+
+    Args:
+        archive: bytes in memory or mapped into it.
+        found: the members are appended here.
+
+    Returns:
+        the position of the first header that is for `_walk`: not plain, damaged, or the end of the archive.
+    """
+    if (total := len(archive) // BLOCK) == 0:
+        return 0
+    blocks = np.frombuffer(archive, np.uint8, total * BLOCK).reshape(-1, BLOCK)  # type: ignore[call-overload]
+    expected = 0  # block of the next header
+    while expected < total:
+        start = expected
+        window = blocks[start : start + _BLOCKS_AT_ONCE]
+        (places,) = np.nonzero(window[:, _MAGIC_AT] == ord("u"))
+        headers = window[places]
+        size, good = _octal_fields(headers[:, _SIZE], _SIZE_DIGITS)
+        told, checked = _octal_fields(headers[:, _CHECKSUM], _CHECKSUM_DIGITS)
+        good &= checked & (told == _checksums(headers)) & (headers[:, 257:262] == _USTAR).all(axis=1)
+        good &= (headers[:, 135] == 0) | (headers[:, 135] == ord(" "))  # a twelfth digit would be one too
+        if not good.all():  # content may look like the beginning of a magic
+            places, headers, size = places[good], headers[good], size[good]
+        after = places + 1 + -(-size // BLOCK)
+        # each header lies where the one before it ends, up to the first that does not or reaches beyond the archive
+        fits = (places == np.concatenate([[0], after[:-1]])) & (start + after <= total)
+        fits &= _plain(archive, headers[:, 156], (start + places) * BLOCK, size)
+        stop = len(fits) if fits.all() else int(np.argmin(fits))
+        if not stop:
+            break
+        expected = start + int(after[stop - 1])
+        found.append(_members(headers[:stop], (start + places[:stop]) * BLOCK, size[:stop], {}))
+    return expected * BLOCK
+
+
+def _plain(
+    archive: "Sliceable", kinds: NDArray[np.uint8], positions: NDArray[np.int64], sizes: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return (n,) which headers leave the members after them their names and sizes: times and the like do no harm."""
+    plain = kinds != ord("L")
+    for row in np.flatnonzero(kinds == ord("x")).tolist():
+        content = int(positions[row]) + BLOCK
+        record = archive[content : content + int(sizes[row])]
+        plain[row] = b"path=" not in record and b"size=" not in record
+    return plain
+
+
+def _members(
+    blocks: NDArray[np.uint8], positions: NDArray[np.int64], sizes: NDArray[np.int64], long_names: Mapping[int, str]
+) -> Members:
+    """Return what headers say of regular members with good names.
+
+    Args:
+        blocks: (n, 512) headers.
+        positions: (n,) where they lie, in bytes.
+        sizes: (n,) of what follows them.
+        long_names: row -> name, where a record before the header gives it.
+    """
+    rows = np.flatnonzero((blocks[:, 156] == 0) | (blocks[:, 156] == ord("0")))
+    names = np.ascontiguousarray(blocks[rows, :100]).view("S100").ravel().tolist()
+    for place in np.flatnonzero(blocks[rows, 345]).tolist():
+        names[place] = _with_prefix(blocks[rows[place]].tobytes())
+    if long_names:
+        names = [long_names[row].encode() if row in long_names else names[i] for i, row in enumerate(rows.tolist())]
+    text = b"\n".join(names)
+    if b"\0" in text:
+        names = [name.partition(b"\0")[0] for name in names]
+        text = b"\n".join(names)
+    found: list[tuple[str, str]] = _NAMES.findall(text.decode("utf-8", "replace"))
+    if len(found) != len(names) or text.count(b"\n") >= max(1, len(names)):  # some are not accepted
+        matches = [_NAME.match(name.decode("utf-8", "replace")) for name in names]
+        rows = rows[[match is not None for match in matches]]
+        found = [(match[1], match[2]) for match in matches if match is not None]
+    suffixes = [suffix for _, suffix in found]
+    lower = {suffix: suffix.lower() for suffix in set(suffixes)}
+    return Members(
+        [key for key, _ in found], [lower[suffix] for suffix in suffixes], positions[rows] + BLOCK, sizes[rows]
+    )
+
+
+def _walk(archive: "Sliceable", position: int, name: str, found: list[Members]) -> None:
+    """Index the rest of an archive from header to header.
+
+    Args:
+        archive: where.
+        position: of the first header to look at.
+        name: what to call the archive in an error.
+        found: the members are appended here.
+    """
+    headers, end = _Headers(name), len(archive)
+    try:
+        while position + BLOCK <= end:
+            block = archive[position : position + BLOCK]
+            if block == PADDING:
+                return
+            size = headers.add(position, block)
+            content = position + BLOCK
+            if size < 0 or content + size > end:
+                raise UserError(f"{name}: cut short: member at byte {position} claims {size} bytes, the file has {end}")
+            if block[156] in b"xgL":
+                headers.extend(block[156:157], archive[content : content + size])
+            position = content + size + (-size % BLOCK)
+            if len(headers.blocks) == _HEADERS_AT_ONCE:
+                found.append(headers.members())
+        raise UserError(f"{name}: cut short: no end-of-archive marker in {end} bytes")
+    finally:  # a damaged header is the first thing to say, whatever it led to
+        found.append(headers.members())
+
+
+class _Headers:
+    """Headers on the way through an archive, with what PAX and GNU records say of the member that follows them."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.blocks: list[bytes] = []
+        self.places: list[tuple[int, int]] = []
+        self.long_names: dict[int, str] = {}
+        self.size: int | None = None
+
+    def add(self, position: int, block: bytes) -> int:
+        """Take a header and return the size of what follows it."""
+        size = _octal(block[124:136], self.name, position)
+        if self.size is not None and block[156] in b"0\0":
+            size, self.size = self.size, None
+        self.blocks.append(block)
+        self.places.append((position, size))
+        return size
+
+    def extend(self, kind: bytes, record: bytes) -> None:
+        """Take a record about the next member, of the kind "x" or "g" (PAX) or "L" (GNU)."""
+        if kind == b"L":
+            self.long_names[len(self.blocks)] = record.rstrip(b"\0").decode("utf-8", "replace")
+        elif kind == b"x":
+            fields = _pax(record)
+            if "path" in fields:
+                self.long_names[len(self.blocks)] = fields["path"]
+            self.size = int(fields["size"]) if fields.get("size", "").isdigit() else None
+
+    def members(self) -> Members:
+        """Return the regular members among the headers taken so far, and forget these.
+
+        Raises:
+            UserError: names the first header whose checksum is not the sum of its bytes.
+        """
+        blocks = np.frombuffer(b"".join(self.blocks), np.uint8).reshape(-1, BLOCK)
+        told, good = _octal_fields(blocks[:, _CHECKSUM], _CHECKSUM_DIGITS)
+        sums = _checksums(blocks)
+        for row in np.flatnonzero(~good | (told != sums)).tolist():
+            if sums[row] != _octal(self.blocks[row][148:156], self.name, self.places[row][0]):  # written otherwise
+                raise UserError(f"{self.name}: damaged tar header at byte {self.places[row][0]}")
+        places = np.array(self.places, dtype=np.int64).reshape(-1, 2)
+        found = _members(blocks, places[:, 0], places[:, 1], self.long_names)
+        pending = self.long_names.get(len(self.blocks))
+        self.blocks, self.places = [], []
+        self.long_names = {} if pending is None else {0: pending}
+        return found
+
+
+def _with_prefix(block: bytes) -> bytes:
+    """Return a path that is split in two, as ustar allows; other formats keep something else there."""
+    name = block[:100].split(b"\0")[0]
+    if block[257:262] == b"ustar" and block[263:265] == b"00":
+        return block[345:500].rstrip(b"\0") + b"/" + name
+    return name
+
+
+class Sliceable(Protocol):
+    """Bytes somewhere, of which one asks for parts."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> bytes: ...
+
+
+class _Seeking:
+    """A remote file as a sliceable one."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.size = file, file.seek(0, io.SEEK_END)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, part: slice) -> bytes:
+        self.file.seek(part.start)
+        return self.file.read(part.stop - part.start)
+
+
+@contextmanager
+def sliceable(file: IO[bytes]) -> Iterator[Sliceable]:
+    """Give an open file as something to take slices from: mapped into memory where it is a local one."""
+    if isinstance(file, io.BytesIO):
+        yield file.getvalue()
+        return
+    try:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError, AttributeError):  # no descriptor, or an empty file
+        yield _Seeking(file)
+        return
+    with mapped:
+        yield mapped
+
+
+def _octal(text: bytes, name: str, position: int) -> int:
+    """Read a number field of a header; large sizes are base-256 with the top bit set."""
+    try:
+        return int(text.rstrip(b"\0 "), 8)
+    except ValueError:
+        pass
+    if text[:1] and text[0] & 0x80:
+        return int.from_bytes(text[1:], "big")
+    try:
+        return int(text.split(b"\0")[0].strip() or b"0", 8)
+    except ValueError:
+        raise UserError(f"{name}: damaged tar header at byte {position}") from None
+
+
+def _pax(record: bytes) -> dict[str, str]:
+    """Parse the "length key=value" lines of a PAX record, ignoring what is malformed."""
+    fields: dict[str, str] = {}
+    while record:
+        length = record.partition(b" ")[0]
+        if not length.isdigit() or not 0 < int(length) <= len(record):
+            break
+        key, _, value = record[len(length) + 1 : int(length) - 1].partition(b"=")
+        fields[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
+        record = record[int(length) :]
+    return fields
