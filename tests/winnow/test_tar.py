@@ -52,6 +52,7 @@ def outcome(file):
         return str(error)
 
 
+@settings(deadline=None)
 @given(MEMBERS, FORMATS, st.sampled_from([0, 1.5]))
 def test_both_ways_find_the_members_that_tarfile_finds(members, kind, mtime):
     data = archive(members, kind, mtime)
@@ -61,7 +62,7 @@ def test_both_ways_find_the_members_that_tarfile_finds(members, kind, mtime):
     assert [data[entry.offset : entry.offset + entry.size] for entry in found] == good
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(MEMBERS, FORMATS, st.data())
 def test_both_ways_say_the_same_of_a_damaged_archive(members, kind, data):
     damaged = bytearray(archive(members, kind, 1.5)[: data.draw(st.integers(512, 6000))])
