@@ -126,3 +126,49 @@ def test_every_kind_of_text_tower_gives_open_clips_numbers(
     assert (towers.causal_text is not None) == cuts
     expected = towers.model.encode_text(towers.tokenizer(CAPTIONS), normalize=True).numpy()
     np.testing.assert_allclose(towers.embed_texts(CAPTIONS), expected, atol=2e-6)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    ("vision", "known"),
+    [
+        ({}, True),
+        ({"layers": 1}, True),
+        ({"ls_init_value": 0.1, "no_ln_pre": True, "final_ln_after_pool": True}, True),
+        ({"pos_embed_type": "sin_cos_2d"}, True),
+        ({"pool_type": "avg"}, False),
+        ({"attentional_pool": True, "attn_pooler_heads": 2}, False),
+    ],
+)
+@pytest.mark.parametrize("custom", [True, False])
+def test_every_kind_of_vision_tower_gives_open_clips_numbers(
+    tmp_path: Path, vision: dict, known: bool, custom: bool, pictures: list
+) -> None:
+    import json
+
+    config = {
+        "embed_dim": 16,
+        "custom_text": custom,
+        "vision_cfg": {"image_size": 16, "layers": 2, "width": 16, "head_width": 8, "patch_size": 8, **vision},
+        "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }
+    path = tmp_path / f"vision-{custom}-{'-'.join(vision)}.json"
+    path.write_text(json.dumps(config))
+    towers = ClipTowers(str(path), None, precision="fp32", threads=2, batch_size=4)
+    assert (towers.token_vision is not None) == known
+    pixels = torch.stack([towers.preprocess(picture) for picture in pictures])
+    pixels = torch.addcmul(towers.shift, pixels.float(), towers.scale)
+    expected = towers.model.encode_image(pixels, normalize=True).numpy()
+    np.testing.assert_allclose(towers.embed_images(pictures), expected, atol=2e-6)
+
+
+def test_equal_captions_are_embedded_once_and_given_to_all(towers: ClipTowers, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    tokenizer = towers.tokenizer
+    monkeypatch.setattr(towers, "tokenizer", lambda texts: (seen.extend(texts), tokenizer(texts))[1])
+    repeated = [*CAPTIONS, *CAPTIONS[::-1]]
+    rows = towers.embed_texts(repeated)
+    assert sorted(seen) == sorted(set(CAPTIONS))
+    np.testing.assert_array_equal(rows[: len(CAPTIONS)], rows[len(CAPTIONS) :][::-1])
+    alone = np.concatenate([towers.embed_texts([caption]) for caption in repeated])
+    np.testing.assert_allclose(rows, alone, atol=2e-6)
