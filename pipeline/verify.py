@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import IO, TypeVar
@@ -30,7 +29,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 UNREADABLE = (OSError, ValueError, KeyError, pa.ArrowException)
 WORKERS = 4
-COMMON = re.compile(r"^(journal|quarantine|_attempts|_tmp)/|^_lock$")
+COMMON = re.compile(r"^(journal|quarantine|progress|_attempts|_tmp)/|^_lock$")
 """What lies in a pool without being part of it."""
 
 
@@ -121,18 +120,9 @@ def _verify(pool: Store, done: Verification, quick: bool) -> Iterator[Finding]:
 
 def _journal(pool: Store) -> tuple[dict[str, Row], list[Finding]]:
     """Return the rows that can be read, and which cannot."""
-    broken: list[Finding] = []
-    with suppress(*UNREADABLE, TypeError, AttributeError):
-        return Journal(pool).rows, broken
-    rows: dict[str, Row] = {}
-    for name in pool.list("journal", ".json"):
-        try:
-            data = json.loads(pool.read(name))
-            files = {file: (int(size), str(sha256)) for file, (size, sha256) in data.pop("files").items()}
-            rows[data["product"]] = Row(files=files, **data)
-        except (*UNREADABLE, TypeError, AttributeError) as error:
-            broken.append(Finding(name, f"this row of the journal cannot be read ({_short(error)})"))
-    return rows, broken
+    journal = Journal(pool)
+    said = "this row of the journal cannot be read"
+    return journal.rows, [Finding(name, f"{said} ({why})") for name, why in sorted(journal.broken.items())]
 
 
 def _files(pool: Store, rows: dict[str, Row], done: Verification, quick: bool) -> Iterator[Finding]:

@@ -1,9 +1,10 @@
 """What is finished: one small row file per product, gathered into a snapshot as they become many."""
 
+import io
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from winnow.storage import Sizes, Store
@@ -76,7 +77,7 @@ class Journal:
     def append(self, row: Row) -> None:
         """Record a finished product; its files must already stand under their final names."""
         name = _name(row.product)
-        self.store.write(name, json.dumps(asdict(row), indent=1).encode(), durable=False)
+        self.store.write(name, json.dumps(_data(row), indent=1).encode(), durable=False)
         self.rows[row.product] = row
         self._loose.add(name)
         if len(self._loose) > max(LOOSE, len(self.rows) // 4):
@@ -107,7 +108,7 @@ class Journal:
         """Write a snapshot of all rows, then remove what it replaces. For the only driver of the store."""
         old = self.store.list("journal/snapshots", ".jsonl")
         self._number += 1
-        lines = (json.dumps(asdict(row), separators=(",", ":")) for _, row in sorted(self.rows.items()))
+        lines = (json.dumps(_data(row), separators=(",", ":")) for _, row in sorted(self.rows.items()))
         self.store.write(_snapshot(self._number), "".join(f"{line}\n" for line in lines).encode())
         for name in [*self._loose, *old]:
             self.store.remove(name)
@@ -128,7 +129,7 @@ class Journal:
                 found[name] = {"row": None if data.get("forgotten") else _row(data)}
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 self.broken[name] = f"{type(error).__name__}: {error}"
-        for line in self._newest().splitlines():
+        for line in io.BytesIO(self._newest()):
             try:
                 row = _row(json.loads(line))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -165,6 +166,11 @@ def _name(product: str) -> str:
 def _snapshot(number: int) -> str:
     """Return the file of a snapshot."""
     return f"journal/snapshots/{number:08d}.jsonl"
+
+
+def _data(row: Row) -> dict[str, Any]:
+    """Return a row as JSON can have it; `dataclasses.asdict` would copy everything in it."""
+    return {name: getattr(row, name) for name in Row.__slots__}
 
 
 def _row(data: Mapping[str, Any]) -> Row:
