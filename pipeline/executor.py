@@ -54,10 +54,12 @@ class Executor(Component):
     """Other values of these fields for single stages: {score: {workers: 4, gpus_per_worker: 1}}."""
 
     def for_stage(self, stage: Stage) -> "Executor":
-        """Return the executor with the stage's own values; a stage that uses the whole machine gets one worker."""
-        fields = self.model_dump(exclude={"per_stage"}) | self.per_stage.get(stage.name, {})
-        if not stage.parallel:
-            fields["workers"] = 1
+        """Return the executor with the stage's own values; a stage whose units use the whole machine has one worker.
+
+        For such a stage `per_stage` may say otherwise: small models on many cores are trained faster side by side.
+        """
+        whole_machine = {} if stage.parallel else {"workers": 1}
+        fields = self.model_dump(exclude={"per_stage"}) | whole_machine | self.per_stage.get(stage.name, {})
         return type(self).model_validate(fields)
 
     def open(self, stage: Stage) -> AbstractContextManager[Workers]:

@@ -55,7 +55,15 @@ def local_path(store: Store, name: str = "") -> str:
 
 
 def train_product(
-    store: Store, folder: str, key: str, recipe: Hyperparameters, data: list[str], seed: int, nproc: int, attempt: Path
+    store: Store,
+    folder: str,
+    key: str,
+    recipe: Hyperparameters,
+    data: list[str],
+    seed: int,
+    nproc: int,
+    attempt: Path,
+    threads: int = 0,
 ) -> Product:
     """Train, or finish what a killed attempt began, and copy the result into the attempt folder.
 
@@ -68,12 +76,13 @@ def train_product(
         seed: the run's seed.
         nproc: processes on this machine; above 1 torchrun starts them.
         attempt: empty folder for the result.
+        threads: CPU threads where `nproc` is 1; 0 for every core.
     """
     work = Path(local_path(store, f"_work/{key}"))
     fields = {name: getattr(recipe, name) for name in Hyperparameters.model_fields}
     full = Recipe(**fields, data=data, out_dir=str(work), seed=seed)
     if nproc == 1:
-        _train_here(full)
+        _train_here(full, threads)
     else:
         _launch(full, work, nproc)
     files: dict[str, Path] = {}
@@ -93,18 +102,18 @@ def sweep_work(store: Store) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _train_here(recipe: Recipe) -> None:
-    """Train in this process with all cores: Ray starts workers with one thread each."""
+def _train_here(recipe: Recipe, threads: int) -> None:
+    """Train in this process, by default with all cores: Ray starts workers with one thread each."""
     import torch
 
     from training.main import train
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(os.cpu_count() or 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or os.cpu_count() or 1)
     try:
         train(recipe)
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def _launch(recipe: Recipe, work: Path, nproc: int) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 import pyarrow as pa
 
 from pipeline.source import Source
-from pipeline.tabular import find_files, known_columns
 from pipeline.tabular import blocks as read_blocks
+from pipeline.tabular import find_files, known_columns
 from winnow.component import digest
 from winnow.errors import UserError
 

@@ -37,6 +37,9 @@ class Train(Stage):
     """Each seed is a training of its own; differences between them are the noise of the comparison."""
     nproc: int = Field(default=1, ge=1)
     """Processes on this machine: GPUs, usually."""
+    threads: int = Field(default=0, ge=0, exclude=True)
+    """CPU threads of one training where `nproc` is 1; 0 takes every core. With `executor.per_stage.train.workers` above
+    1 as many trainings share the machine."""
 
     @classmethod
     def tiny(cls) -> Self:
@@ -85,7 +88,9 @@ class Train(Stage):
             # the first trains; all others have its key, find its working folder finished and copy from it
             folder = attempt / str(number)
             folder.mkdir()
-            made[product] = train_product(self.store, product, key, recipe, data, spec["seed"], self.nproc, folder)
+            made[product] = train_product(
+                self.store, product, key, recipe, data, spec["seed"], self.nproc, folder, self.threads
+            )
         return made
 
     def _shards(self) -> dict[str, list[Row]]:
