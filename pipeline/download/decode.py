@@ -1,6 +1,5 @@
 """Decode a downloaded picture in bounds, by policies that are recorded: what was converted, what is refused."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from PIL import Image
 
 from winnow.images import ImageError, load_rgb, open_image, reasons
 
-__all__ = ["TRAITS", "Picture", "decode"]
+__all__ = ["GPS", "TRAITS", "Picture", "blank", "decode"]
 
 ORIENTATION, GPS = 0x0112, 0x8825
 
@@ -24,8 +23,15 @@ TRAITS = {
 }
 """What makes a picture more than 8-bit RGB pixels -> what becomes of it unless it is refused."""
 
-OVERSIZE = 2
-"""A JPEG is decoded at a fraction of its size only if that leaves this many times the size it is wanted at."""
+OVERSIZE = 1.45
+"""A JPEG is decoded at a fraction of its size only if that leaves this many times the size it is wanted at.
+
+From here on the result is nearer to that of a full decode than area averaging is to bicubic resizing, and than a JPEG of
+quality 95 is to its original: on photographs a mean difference of 1.2 grey levels against 1.3 and 2.6.
+"""
+
+COARSE_COLOUR = 2 / 3
+"""Up to this factor a JPEG's colours, stored at half its size, are not interpolated before they are scaled down."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Picture:
     """The EXIF tag, 1 to 8, that `pixels` no longer need."""
     header: Image.Image
     """For its EXIF, mode and format."""
+    part: int = 1
+    """8, 4 or 2 where `pixels` are an eighth, a quarter or a half of the size; edges are rounded up."""
 
 
 def decode(
@@ -69,6 +77,7 @@ def decode(
             if trait in refuse:
                 raise ImageError(f"refused: {trait}")
         width, height = header.size
+        part = 1
         if header.format == "JPEG" and header.mode == "RGB" and orientation == 1:
             # libjpeg-turbo without the detour through Pillow; `strict` makes a truncated file an error
             wanted = scale(width, height) if scale is not None else None
@@ -77,14 +86,20 @@ def decode(
                 data,
                 colorspace="RGB",
                 strict=True,
-                fastupsample=wanted is not None and wanted <= 1 / OVERSIZE,
+                fastupsample=wanted is not None and wanted <= COARSE_COLOUR,
                 min_height=-(-height // part) if part > 1 else 0,
                 min_width=-(-width // part) if part > 1 else 0,
             )
         else:
             pixels = load_rgb(header)
             height, width = pixels.shape[:2]
-        return Picture(pixels, width, height, traits, orientation, header)
+        return Picture(pixels, width, height, traits, orientation, header, part)
+
+
+def blank(width: int, height: int) -> Picture:
+    """Return a black picture that nothing had to be done for."""
+    header = Image.new("RGB", (width, height))
+    return Picture(np.asarray(header), width, height, (), 1, header)
 
 
 def _fraction(wanted: float | None) -> int:
@@ -92,9 +107,7 @@ def _fraction(wanted: float | None) -> int:
 
     libjpeg-turbo knows sixteenths too, but has fast code for these alone.
     """
-    if wanted is None or wanted * OVERSIZE > 0.5:
-        return 1
-    return int(min(8, 2 ** math.floor(math.log2(1 / (wanted * OVERSIZE)))))
+    return next((part for part in (8, 4, 2) if wanted is not None and wanted * part * OVERSIZE <= 1), 1)
 
 
 def _traits(image: Image.Image, data: bytes, orientation: int) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class Resizer:
     refuse: tuple[str, ...] = ()
     """Traits for which a picture is refused, of `pipeline.download.decode.TRAITS`."""
     fast_decode: bool = True
-    """Decode a JPEG at a half, quarter or eighth of its size where that leaves twice the size it is wanted at."""
+    """Decode a JPEG at a half, quarter or eighth of its size where that leaves half as much again as is wanted."""
 
     def __call__(self, data: bytes, boxes: Sequence[Sequence[float]] = ()) -> Resized:
         """Decode, check, resize, blur and encode.
@@ -105,7 +105,7 @@ class Resizer:
             side = round(size / factor)
             height, width = max(1, round(height * size / side)), max(1, round(width * size / side))
             how = self.downscale_interpolation if factor < 1 else self.upscale_interpolation
-            pixels = _scale(pixels, (height, width), how)
+            pixels = _scale(picture, (height, width), how)
         pixels = blur_faces(pixels, boxes)
         by_largest = self.resize_mode in ("border", "keep_ratio_largest")
         reaches = (max if by_largest else min)(height, width) >= size or factor is not None
@@ -134,15 +134,25 @@ class Resizer:
         return buffer.getvalue()
 
 
-def _scale(pixels: NDArray[np.uint8], size: tuple[int, int], interpolation: str) -> NDArray[np.uint8]:
-    """Resize (H, W, 3) uint8 to `size` = (height, width), antialiased."""
+def _scale(picture: Picture, size: tuple[int, int], interpolation: str) -> NDArray[np.uint8]:
+    """Resize a picture to `size` = (height, width), antialiased."""
     import torch
     from torch.nn.functional import interpolate
 
     # The permuted view keeps channels last in memory, which the vectorised uint8 kernels take as it is.
-    image = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
+    image = torch.from_numpy(np.require(picture.pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
     native = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-    scaled = interpolate(image if native else image.float(), size, mode=interpolation, antialias=True)
+    image = image if native else image.float()
+    if picture.part == 1:
+        scaled = interpolate(image, size, mode=interpolation, antialias=True)
+    else:
+        # Decoded in part the last row and column stand for less than the others do. The factor says so, where sizes
+        # would stretch the picture by up to a pixel; the hair above it sees that the size is not rounded down.
+        exact = [
+            (1 + 1e-9) * new * picture.part / old
+            for new, old in zip(size, (picture.height, picture.width), strict=True)
+        ]
+        scaled = interpolate(image, scale_factor=exact, mode=interpolation, antialias=True)
     if not native:
         scaled = scaled.round().clamp(0, 255).to(torch.uint8)
     # The result has a plane a channel; OpenCV interleaves them in a fifteenth of the time that torch takes.

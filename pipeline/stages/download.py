@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.download.addresses import AddressGuard
 from pipeline.download.collect import Done, collect
 from pipeline.download.convert import Converter
+from pipeline.download.decode import blank
 from pipeline.download.fetch import Fetched, Fetcher
 from pipeline.download.layout import Layout, Shard, layout_of, sources_of
 from pipeline.download.resize import Resizer
@@ -29,25 +30,11 @@ __all__ = ["Download"]
 
 Trait = Literal["animation", "alpha", "cmyk", "16-bit", "orientation"]
 IMPOSSIBLE = frozenset(
-    [
-        "robots",
-        "allow_private",
-        "ca_file",
-        "max_bytes",
-        "max_redirects",
-        "max_retry_after",
-        "max_per_host",
-        "requests_per_second_per_host",
-        "stall_timeout",
-        "refuse",
-        "record_conversions",
-        "verify_hash",
-        "blur_faces",
-        "fast_decode",
-        "upscale_interpolation",
-        "downscale_interpolation",
-        "direct",
-    ]
+    (
+        *("robots", "allow_private", "ca_file", "max_per_host", "requests_per_second_per_host", "max_retry_after"),
+        *("max_bytes", "max_redirects", "stall_timeout", "direct", "refuse", "record_conversions", "verify_hash"),
+        *("blur_faces", "fast_decode", "upscale_interpolation", "downscale_interpolation"),
+    )
 )
 """Fields that the engine img2dataset has no use for: it resizes by area, guards and asks nothing."""
 
@@ -76,7 +63,7 @@ class Download(Stage):
     skip_reencode: bool = False
     """Keep the original bytes of a picture that already fits."""
     fast_decode: bool = True
-    """Decode a JPEG at a half, quarter or eighth of its size where that leaves twice the size it is wanted at."""
+    """Decode a JPEG at a half, quarter or eighth of its size where that leaves half as much again as is wanted."""
     min_image_size: int = Field(default=0, ge=0)
     """Refuse pictures with a shorter side below this, in pixels."""
     max_image_area: int = Field(default=64_000_000, ge=1)
@@ -193,6 +180,11 @@ class Download(Stage):
             if address is not None and self.engine == "img2dataset":
                 raise UserError("engine img2dataset cannot reach a web that only this run serves; use engine: winnow")
             yield self if address is None else self.model_copy(update={"connect_to": address})
+
+    def setup(self) -> None:
+        """Load what resizes: half of it is torch, which takes seconds."""
+        if self.engine == "winnow":
+            Resizer(image_size=2, encode_format="png", encode_quality=1).make(blank(4, 4), b"")
 
     def run(self, unit: Unit, attempt: Path) -> Mapping[str, Product]:
         """Make NNNNN.tar, NNNNN.parquet and NNNNN_stats.json."""
