@@ -54,6 +54,7 @@ class Drive:
         self.times: deque[float] = deque(maxlen=REMEMBERED)
         self.numbers = count()
         self.file = PulseFile(self.stage.store, self.pulse)
+        self._beat(now=True)
 
     def run(self, todo: list[Unit]) -> None:
         """Keep at most `capacity` attempts in flight until every unit is done or out of attempts."""
@@ -120,9 +121,9 @@ class Drive:
         self.pulse.quarantined += 1
         self._write_note(outcome, self.tries[name] + self.lost[name])
         self.meter.advance(units=1)
-        ended = len(self.quarantined) + self.pulse.done
+        ended = len(self.quarantined) + self.pulse.done + self.pulse.skipped
         if len(self.quarantined) >= FAILED and len(self.quarantined) > self.executor.max_failed * ended:
-            self.stopped = f"{len(self.quarantined)} of the first {ended} units failed (executor.max_failed)"
+            self.stopped = f"{len(self.quarantined)} of {ended} units failed (executor.max_failed)"
 
     def _end(self, workers: Workers, attempts: list[int]) -> None:
         """End attempts that nobody waits for any more."""

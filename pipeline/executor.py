@@ -49,7 +49,7 @@ class Executor(Component):
     """When no unit waits any more, one that takes this many times the median is started a second time, beside the
     first, and the first to finish counts; null never does."""
     max_failed: float = Field(default=0.5, gt=0, le=1)
-    """Stop when ten or more units have failed for good and they are more than this share of those that ended."""
+    """Stop when ten or more units have failed for good and they are more than this share of all that have ended."""
     per_stage: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Other values of these fields for single stages: {score: {workers: 4, gpus_per_worker: 1}}."""
 

@@ -87,6 +87,11 @@ class PulseFile:
         self.store.write(_name(pulse.stage), json.dumps(asdict(pulse), indent=1).encode(), durable=False)
         return True
 
+    def end(self) -> None:
+        """Write the pulse for the last time."""
+        self.pulse.ended = True
+        self.beat(now=True)
+
 
 def read_pulse(store: Store, stage: str) -> Pulse | None:
     """Return the last pulse of a stage, None where it never ran or the file cannot be read."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from pipeline.config import RunConfig
 from pipeline.drive import Drive
-from pipeline.pulse import Pulse
+from pipeline.pulse import Pulse, PulseFile
 from pipeline.stage import Stage, Unit
 from winnow.journal import Journal
 from winnow.progress import Meter, console, duration
@@ -90,13 +90,15 @@ def run_stage(config: RunConfig, name: str) -> Summary:
             if note.startswith(f"quarantine/{name}~"):  # what failed is tried again
                 stage.store.remove(note)
         summary = Summary(name, planned=len(units), skipped=len(units) - len(todo))
+        pulse = Pulse(name, planned=len(units), skipped=summary.skipped)
         if todo:
-            pulse = Pulse(name, planned=len(units), skipped=summary.skipped)
             with stage.session() as live, Meter(name, len(todo)) as meter:
                 drive = Drive(config.executor.for_stage(stage), live, journal, pulse, meter)
                 drive.run(todo)
             summary.done, summary.counts = pulse.done, drive.counts
             summary.quarantined, summary.stopped = drive.quarantined, drive.stopped
+        else:
+            PulseFile(stage.store, pulse).end()
         journal.tidy()
     summary.seconds = time.monotonic() - start
     console.print(summary.line())

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -20,6 +21,12 @@ class Squares(Stage):
     numbers: tuple[int, ...] = (1, 2, 3, 4, 5)
     power: int = 2
     faults: dict[int, str] = Field(default_factory=dict)
+    no_setup: bool = False
+
+    def setup(self) -> None:
+        """Fail if asked to."""
+        if self.no_setup:
+            raise RuntimeError("the model cannot be loaded")
 
     def plan(self) -> list[Unit]:
         """One unit a number."""
@@ -48,3 +55,5 @@ class Squares(Stage):
             raise UserError(f"number {n} is not allowed")
         if fault.startswith("die"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if fault.startswith("hang"):
+            time.sleep(3600)
