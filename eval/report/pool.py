@@ -223,7 +223,8 @@ def _read_shards(pool: Store, shards: Iterable[PoolShard], facts: PoolFacts) -> 
     for shard in shards:
         try:
             table = read_table(pool, shard)
-            table = table.filter(pc.fill_null(pc.not_equal(table["status"], "retried"), True))  # a later shard counts it
+            # a later shard counts what was tried again
+            table = table.filter(pc.fill_null(pc.not_equal(table["status"], "retried"), True))
             success = pc.fill_null(pc.equal(table["status"], "success"), False)
             failed = table.filter(pc.invert(success))
             messages = failed["error_message" if "error_message" in table.column_names else "status"]
