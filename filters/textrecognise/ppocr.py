@@ -22,7 +22,7 @@ __all__ = ["PPOCRReader"]
 
 HEIGHT = 48
 """Pixels of a line that the network expects."""
-STEP = 160
+STEP = 80
 """Widths are padded to multiples of it. The network sees the padding, so that must follow from the line alone."""
 
 

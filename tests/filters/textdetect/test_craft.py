@@ -39,8 +39,9 @@ def images(text_picture: np.ndarray) -> list[np.ndarray]:
 
 def test_float32_gives_easyocrs_boxes(reader, images: list[np.ndarray]) -> None:  # type: ignore[no-untyped-def]
     detector = ready("fp32")
-    for image in images:
+    for image, together in zip(images, detector.detect_batch(images), strict=True):
         expected, got = polygons(reader, image), detector.detect(image)
+        np.testing.assert_array_equal(np.array(together), np.array(got))
         assert len(got) == len(expected) > 0
         for ours, theirs in zip(got, expected, strict=True):
             np.testing.assert_allclose(ours, np.asarray(theirs), atol=1.01)
