@@ -9,9 +9,11 @@ from rich.table import Table
 
 from pipeline.config import STAGES, RunConfig
 from pipeline.inspect import stage_states
+from pipeline.plan_cli import plan_command
 from pipeline.pool_commands import add_to
 from pipeline.runner import Summary, run_stage
 from pipeline.subset_cli import subset_app
+from pipeline.watch import follow as watch
 from pipeline.why import explain
 from winnow.errors import UserError
 from winnow.progress import console
@@ -133,9 +135,18 @@ def _print_states(config: RunConfig, stages: list[str]) -> None:
 
 
 @app.command()
-def status(config: Config, overrides: Overrides = None) -> None:
+def status(
+    config: Config,
+    overrides: Overrides = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Watch a run, from any machine that sees its files: rates, estimated end.")
+    ] = False,
+) -> None:
     """Show how far each stage is, from the files alone."""
     resolved = RunConfig(config, overrides or ())
+    if follow:
+        watch(resolved)
+        return
     _print_states(resolved, list(resolved.stages))
 
 
@@ -151,6 +162,7 @@ def why(uid: Annotated[str, typer.Argument(help="32 hex characters, or the start
 
 
 add_to(app)
+app.command(name="plan")(plan_command)
 
 
 @app.command(name="list")
