@@ -3,13 +3,14 @@
     python -m benchmarks.download [--pictures 1200] [--pairs 5] [--size 500] [--image-size 256] [--workers 1]
 
 A server in a process of its own serves JPEGs from memory on 127.0.0.1: photographs (ImageNet samples, where
-`../shared/data` has them, enlarged to --size), else rendered ones. img2dataset runs as its command would, with a process
-for each core and 64 threads each, and stores sha256 and EXIF like ours; ours as `winnow download` would, inline. The
+`../shared/data` has them, enlarged to --size), else rendered ones. img2dataset runs as its command would, with a
+process for each core and 64 threads each, and stores sha256 and EXIF like ours; ours as `winnow run` would, inline. The
 medians of the ratios of such pairs are printed: of the time that shards take (img2dataset's own `duration` of each,
 processes side by side; ours from the first unit's start to the last one's end), and of the whole command, a fresh
 interpreter's start included. `--settings datacomp` is DataComp's: 512 px, originals of 1,000 px.
 
-`--profile` prints where our time goes, in milliseconds of CPU per picture.
+`--cpu` compares CPU time per picture instead, of img2dataset's Downloader and ours in this process: what a machine that
+others use too can tell. `--profile` prints where our time goes, in milliseconds of CPU per picture.
 """
 
 import argparse
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--shards", type=int, default=2)
     parser.add_argument("--override", action="append", default=[], help="such as download.fast_decode=false")
+    parser.add_argument("--cpu", action="store_true", help="compare CPU time per picture")
     parser.add_argument("--profile", action="store_true", help="print where our time goes instead")
     arguments = parser.parse_args()
     size = arguments.size or {"small": 500, "datacomp": 1000}[arguments.settings]
@@ -63,6 +65,9 @@ def main() -> None:
             per_shard = -(-arguments.pictures // arguments.shards)
             if arguments.profile:
                 profile(folder, image_size, per_shard)
+                return
+            if arguments.cpu:
+                cpu(folder, image_size, arguments.pairs)
                 return
             ratios: list[tuple[float, float]] = []
             for pair in range(arguments.pairs):
@@ -192,6 +197,46 @@ def ours(folder: Path, name: str, image_size: int, per_shard: int, overrides: Se
     return sum(row["seconds"] for row in rows), whole
 
 
+def cpu(folder: Path, image_size: int, pairs: int) -> None:
+    """Print the CPU time per picture of both, and the median of the ratios."""
+    from pipeline.download.collect import collect
+    from pipeline.download.convert import Row
+    from pipeline.download.peer import collect_with_img2dataset
+    from pipeline.download.shard import write_shard
+    from pipeline.stages.download import Download
+
+    listed = pq.read_table(folder / "list.parquet").rename_columns(["url", "caption"])
+    rows = [Row(url) for url in listed["url"].to_pylist()]
+    common = {"pool": str(folder), "run_dir": str(folder), "image_size": image_size}
+    peer = Download(**common, engine="img2dataset", thread_count=THREADS)
+    mine = Download(**common, allow_private=("127.0.0.1",), max_per_host=THREADS, thread_count=THREADS)
+    mine.setup()
+
+    def theirs_once(attempt: Path) -> None:
+        with tempfile.TemporaryFile() as spool:
+            collect_with_img2dataset(peer, rows, attempt, spool)
+
+    def ours_once(attempt: Path) -> None:
+        with tempfile.TemporaryFile() as spool:
+            outcomes = collect(rows, mine.fetcher().fetch, mine.converter(), spool, mine.decode_threads)
+            assert all(outcome.status == "success" for outcome in outcomes)
+            write_shard(attempt, "00000", listed, outcomes, spool, len(rows), "jpg")
+
+    ratios = []
+    for pair in range(pairs + 1):  # the first one imports, and does not count
+        spent = []
+        for number, work in enumerate((theirs_once, ours_once)):
+            attempt = folder / f"cpu{pair}-{number}"
+            attempt.mkdir()
+            start = time.process_time()
+            work(attempt)
+            spent.append((time.process_time() - start) / len(rows) * 1000)
+        if pair:
+            ratios.append(spent[0] / spent[1])
+            print(f"pair {pair}: img2dataset {spent[0]:.2f} ms, ours {spent[1]:.2f} ms: {ratios[-1]:.2f}x", flush=True)
+    print(f"median of {len(ratios)} ratios of CPU time: {statistics.median(ratios):.2f}x")
+
+
 def command(arguments: Sequence[str]) -> None:
     """Run a command quietly; its output is shown where it fails."""
     environment = {**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1", "PYTHONPATH": str(ROOT)}
@@ -213,6 +258,7 @@ def compare(folder: Path, theirs: str, mine: str, number: int) -> None:
 
 def profile(folder: Path, image_size: int, per_shard: int) -> None:
     """Print the CPU time of each step of ours, one core, alone, and of the whole."""
+    from pipeline.download.decode import blank
     from pipeline.download.exif import exif_json
     from pipeline.download.fetch import Fetched, Fetcher
     from pipeline.download.resize import Resizer
@@ -229,6 +275,7 @@ def profile(folder: Path, image_size: int, per_shard: int) -> None:
         bodies[index] = fetched.body
 
     resizer = Resizer(image_size=image_size)
+    resizer.make(blank(image_size * 2, image_size * 2), b"")  # imports
     steps: dict[str, float] = {}
 
     @contextmanager

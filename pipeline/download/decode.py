@@ -26,8 +26,8 @@ TRAITS = {
 OVERSIZE = 1.45
 """A JPEG is decoded at a fraction of its size only if that leaves this many times the size it is wanted at.
 
-From here on the result is nearer to that of a full decode than area averaging is to bicubic resizing, and than a JPEG of
-quality 95 is to its original: on photographs a mean difference of 1.2 grey levels against 1.3 and 2.6.
+From here on the result is nearer to that of a full decode than area averaging is to bicubic resizing, and than a JPEG
+of quality 95 is to its original: on photographs a mean difference of 1.2 grey levels against 1.3 and 2.6.
 """
 
 COARSE_COLOUR = 2 / 3

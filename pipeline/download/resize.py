@@ -148,15 +148,13 @@ def _scale(picture: Picture, size: tuple[int, int], interpolation: str) -> NDArr
     else:
         # Decoded in part the last row and column stand for less than the others do. The factor says so, where sizes
         # would stretch the picture by up to a pixel; the hair above it sees that the size is not rounded down.
-        exact = [
-            (1 + 1e-9) * new * picture.part / old
-            for new, old in zip(size, (picture.height, picture.width), strict=True)
-        ]
+        old = picture.height, picture.width
+        exact = [(1 + 1e-9) * new * picture.part / side for new, side in zip(size, old, strict=True)]
         scaled = interpolate(image, scale_factor=exact, mode=interpolation, antialias=True)
     if not native:
         scaled = scaled.round().clamp(0, 255).to(torch.uint8)
     # The result has a plane a channel; OpenCV interleaves them in a fifteenth of the time that torch takes.
-    made: NDArray[np.uint8] = cv2.merge(list(scaled[0].numpy()))  # type: ignore[assignment]
+    made: NDArray[np.uint8] = cv2.merge(list(scaled[0].numpy()))
     return made
 
 

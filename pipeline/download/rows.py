@@ -41,7 +41,7 @@ def rows_of(metadata: pa.Table, settled: Mapping[int, str], *, hashes: bool, box
     return [
         Row(
             url,
-            Published(*(values[index] for values in published[:2]), _bits(published[2][index])),
+            Published(published[0][index], published[1][index], _bits(published[2][index])),
             faces[index] or (),
             Outcome(RETRIED, f"in {settled[index]}") if index in settled else None,
         )

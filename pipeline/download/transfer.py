@@ -293,10 +293,12 @@ def _authorities(ca_file: str | None) -> dict[int, str]:
     A libcurl from a wheel looks where its build machine had them.
     """
     system = ssl.get_default_verify_paths()
-    if ca_file is None and system.cafile is None and system.capath is not None and os.listdir(system.capath):
-        return {pycurl.CAPATH: system.capath}
-    if path := ca_file or system.cafile:
-        return {pycurl.CAINFO: path}
+    file = ca_file or os.environ.get(system.openssl_cafile_env, system.openssl_cafile)
+    folder = os.environ.get(system.openssl_capath_env, system.openssl_capath)
+    if ca_file is not None or os.path.isfile(file):
+        return {pycurl.CAINFO: file}
+    if os.path.isdir(folder) and os.listdir(folder):
+        return {pycurl.CAPATH: folder}
     import certifi
 
     return {pycurl.CAINFO: certifi.where()}

@@ -207,8 +207,8 @@ class Download(Stage):
 
                 outcomes = collect_with_img2dataset(self, rows, attempt, spool)
             else:
-                fetch = self._draw if self.direct else self._fetcher().fetch
-                outcomes = collect(rows, fetch, self._converter(), spool, self.decode_threads)
+                fetch = self._draw if self.direct else self.fetcher().fetch
+                outcomes = collect(rows, fetch, self.converter(), spool, self.decode_threads)
             counts = write_shard(
                 attempt,
                 shard,
@@ -235,7 +235,7 @@ class Download(Stage):
         source: Source = build("pipeline.sources", self.source, "source", "source")
         return source
 
-    def _converter(self) -> Converter:
+    def converter(self) -> Converter:
         """Return what these fields make of a body."""
         return Converter(resizer=self.resizer(), extract_exif=self.extract_exif, verify_hash=self.verify_hash)
 
@@ -246,7 +246,7 @@ class Download(Stage):
         fields = {name: getattr(self, name) for name in Resizer.__dataclass_fields__ if name != "encode_quality"}
         return Resizer(**fields, encode_quality=quality)
 
-    def _fetcher(self) -> Fetcher:
+    def fetcher(self) -> Fetcher:
         """Return the fetcher of these fields."""
         same = {name: getattr(self, name) for name in Fetcher.__dataclass_fields__ if name in type(self).model_fields}
         return Fetcher(**same, connections=self.thread_count, connect_timeout=min(5.0, self.timeout))
