@@ -255,8 +255,8 @@ def _plain_blocks(transformer: Any) -> bool:
     """Tell whether `_one_token` knows the blocks of a transformer."""
     from open_clip.transformer import ResidualAttentionBlock
 
-    blocks = getattr(transformer, "resblocks", None)
-    return bool(blocks) and transformer.batch_first and type(blocks[-1]) is ResidualAttentionBlock
+    blocks: Any = getattr(transformer, "resblocks", ())
+    return len(blocks) > 0 and transformer.batch_first and type(blocks[-1]) is ResidualAttentionBlock
 
 
 def _causal_text_tower(model: Any) -> Any:

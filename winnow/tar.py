@@ -86,13 +86,15 @@ def header_blocks(names: Sequence[bytes], sizes: NDArray[np.int64]) -> NDArray[n
 def _checksums(blocks: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return (n,) what headers should say: the sum of their bytes, those of the checksum counted as spaces."""
     own = blocks[:, 148:156].sum(axis=1, dtype=np.uint32)
-    return (blocks.sum(axis=1, dtype=np.uint32) - own + 8 * ord(" ")).astype(np.int64)
+    sums: NDArray[np.int64] = (blocks.sum(axis=1, dtype=np.uint32) - own + 8 * ord(" ")).astype(np.int64)
+    return sums
 
 
 def _octal_fields(fields: NDArray[np.uint8], digits: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return (n,) the numbers in (n, d) octal digits, and which of them are that and nothing else."""
     values = fields - np.uint8(ord("0"))  # what is no digit wraps round
-    return values @ digits, (values <= 7).all(axis=1)
+    good: NDArray[np.bool_] = np.all(values <= 7, axis=1)
+    return values.astype(np.int64) @ digits, good
 
 
 _CHECKSUM_DIGITS = 8 ** np.arange(5, -1, -1)
@@ -167,7 +169,7 @@ def _plain(
     archive: "Sliceable", kinds: NDArray[np.uint8], positions: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Return (n,) which headers leave the members after them their names and sizes: times and the like do no harm."""
-    plain = kinds != ord("L")
+    plain: NDArray[np.bool_] = kinds != ord("L")
     for row in np.flatnonzero(kinds == ord("x")).tolist():
         content = int(positions[row]) + BLOCK
         record = archive[content : content + int(sizes[row])]
