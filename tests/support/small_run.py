@@ -26,7 +26,12 @@ def write_config(folder: Path, pool: str, run_dir: str, executor: dict[str, Any]
         "ingest": {"rows_per_file": 6},
         "download": {"image_size": 64, "direct": True},
         "score": {"scorers": {"caption_stats": {}, "image_stats": {}}},
-        "select": {"strategies": {"no_filter": {}, "half": {"use": "random_subset", "fraction": 0.5}}},
+        "select": {
+            "strategies": {
+                "no_filter": {},
+                "half": {"use": "top_fraction", "of": "no_filter", "score": "caption_stats.num_chars"},
+            }
+        },
         "reshard": {"samples_per_shard": 5},
         **sections,
     }
