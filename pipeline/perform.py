@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from winnow.errors import UserError
 from winnow.journal import Row
 from winnow.storage import Store, flush
 
-__all__ = ["Outcome", "Worker", "commit", "make", "perform"]
+__all__ = ["Outcome", "Worker", "commit", "perform"]
 
 
 @dataclass(frozen=True)
@@ -40,54 +40,41 @@ class Outcome:
 class Worker:
     """A stage in a worker, set up with its first unit, so that what goes wrong there is recorded like all else."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, ready: bool = False) -> None:
+        """Take a stage, and whether it is set up or needs no set-up."""
         self.stage = stage
-        self.ready = False
+        self.ready = ready
 
     def make(self, unit: Unit) -> Outcome:
-        """Make a unit."""
-        return make(self.stage, unit, self._prepare)
+        """Run one unit: afterwards its files are finished, flushed and hashed; no failure escapes as an exception.
 
-    def _prepare(self) -> None:
-        if not self.ready:
-            self.stage.setup()
-            self.ready = True
+        This is the boundary where any error of a stage becomes a recorded reason: the driver retries or quarantines.
+
+        Files of a local store stay in the attempt folder until `commit`, which the one driver calls: of two attempts at
+        a unit only one is ever seen, even where both would not write the same bytes, as with pictures from the web.
+        Object stores have no renames; there a file is uploaded under its final name at once.
+        """
+        start = time.monotonic()
+        folder: Path | None = None
+        try:
+            if not self.ready:
+                self.stage.setup()
+                self.ready = True
+            folder = self.stage.store.begin()
+            made = self.stage.run(unit, folder)
+            outcome = _finish(self.stage.store, unit, made, folder, start)
+        except UserError as error:
+            outcome = Outcome(unit, error=str(error), final=True)
+        except Exception as error:
+            outcome = Outcome(unit, error=f"{type(error).__name__}: {error}", detail=traceback.format_exc())
+        if folder is not None and not outcome.folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        return outcome
 
 
 def perform(stage: Stage, unit: Unit) -> Outcome:
-    """Make one unit and give its files their final names."""
-    return commit(stage.store, make(stage, unit))
-
-
-def make(stage: Stage, unit: Unit, prepare: Callable[[], None] | None = None) -> Outcome:
-    """Run one unit: afterwards its files are finished, flushed and hashed; no failure escapes as an exception.
-
-    This is the boundary where any error of a stage becomes a recorded reason: the driver retries or quarantines.
-
-    Files of a local store stay in the attempt folder until `commit`, which the one driver calls: of two attempts at a
-    unit only one is ever seen, even where both would not write the same bytes, as with pictures from the web. Object
-    stores have no renames; there a file is uploaded under its final name at once.
-
-    Args:
-        stage: the stage.
-        unit: one of its units.
-        prepare: what to call first, an error of which counts as one of the unit.
-    """
-    start = time.monotonic()
-    folder: Path | None = None
-    try:
-        if prepare is not None:
-            prepare()
-        folder = stage.store.begin()
-        made = stage.run(unit, folder)
-        outcome = _finish(stage.store, unit, made, folder, start)
-    except UserError as error:
-        outcome = Outcome(unit, error=str(error), final=True)
-    except Exception as error:
-        outcome = Outcome(unit, error=f"{type(error).__name__}: {error}", detail=traceback.format_exc())
-    if folder is not None and not outcome.folder:
-        shutil.rmtree(folder, ignore_errors=True)
-    return outcome
+    """Make one unit, without setting the stage up, and give its files their final names."""
+    return commit(stage.store, Worker(stage, ready=True).make(unit))
 
 
 def _finish(store: Store, unit: Unit, made: Mapping[str, Product], folder: Path, start: float) -> Outcome:

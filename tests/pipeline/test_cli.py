@@ -114,12 +114,10 @@ def test_mistakes_are_one_clear_line_and_exit_code_2(config: Path, arguments: li
 
 
 def test_four_calls_from_the_command_to_the_line_that_scores_a_batch(config: Path) -> None:
-    """The command's own body is the start: run_stage, the executor, perform, Stage.run are the four calls."""
+    """The command's own body is the start: run_stage, the executor, its worker, Stage.run are the four calls."""
     calls.clear()
     run_stage(RunConfig(config), "score")
     assert calls
     path = calls[0]
-    assert path[0] == "run_stage"
-    assert path[-1] == "run"
-    steps = [name for name in path if name != "_drive"]  # the driver loop is the second half of run_stage
-    assert steps == ["run_stage", "next", "perform", "run"]
+    steps = [name for name in path if name != "Drive.run"]  # the driver's loop is the second half of run_stage
+    assert steps == ["run_stage", "_Here.next", "Worker.make", "Score.run"]

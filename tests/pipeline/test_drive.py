@@ -13,7 +13,7 @@ from squares import Squares
 from pipeline.config import RunConfig
 from pipeline.drive import FAILED, LOST, Drive
 from pipeline.executor import Executor, Workers
-from pipeline.perform import Outcome, make
+from pipeline.perform import Outcome, Worker
 from pipeline.pulse import Pulse, read_pulse
 from pipeline.runner import run_stage
 from pipeline.stage import Unit
@@ -125,7 +125,7 @@ class Scripted(Workers):
             return attempt, Outcome(unit, error="broken")
         if kind < 0.3:
             return attempt, Outcome(unit, error="its machine is gone", blameless=True)
-        return attempt, make(self.stage, unit)
+        return attempt, Worker(self.stage, ready=True).make(unit)
 
     def running(self) -> Mapping[int, float]:
         return {attempt: since for attempt, (_, since) in self.flight.items()}

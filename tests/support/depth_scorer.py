@@ -1,5 +1,6 @@
 """A scorer that lives outside the tree and notes how it was called."""
 
+import sys
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -18,10 +19,11 @@ class DepthScorer(Scorer):
 
     def score(self, batch: Batch) -> Mapping[str, Any]:
         """Note the stack."""
+        code = [frame.f_code for frame, _ in traceback.walk_stack(sys._getframe().f_back)]
         ours = [
-            frame.name
-            for frame in traceback.extract_stack()[:-1]
-            if any(f"/{package}/" in frame.filename for package in PACKAGES) and "/tests/" not in frame.filename
+            item.co_qualname
+            for item in reversed(code)
+            if any(f"/{package}/" in item.co_filename for package in PACKAGES) and "/tests/" not in item.co_filename
         ]
         calls.append(ours)
         return {"depth": [len(ours)] * len(batch)}
