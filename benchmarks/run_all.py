@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 QUICK = {
     "filter_columns": "--rows 200000",
     "plan_error": "--samples 80",
-    "reshard": "--samples 2000 --pairs 5",
+    "reshard": "--samples 4000 --pairs 3",
     "score_clip": "--num-images 8 --repeats 3",
     "shards": "--samples 500",
 }
