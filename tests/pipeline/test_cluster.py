@@ -1,6 +1,7 @@
 """A simulated cluster loses a process, an actor or a node in the middle of each data stage: the same bytes."""
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -179,17 +180,21 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def head() -> Iterator[str]:
-    """Start a head node with its dashboard on loopback, as `ray start` does, and return the dashboard's address."""
+def head() -> Iterator[tuple[str, dict[str, str]]]:
+    """Start a head node with its dashboard on loopback; return the dashboard's address and who knows the token."""
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # its sockets need a short path
     dashboard = free_port()
     command = [Path(sys.executable).with_name("ray"), "start", "--head", "--block", "--disable-usage-stats"]
     command += ["--node-ip-address=127.0.0.1", f"--port={free_port()}", f"--temp-dir={folder}", "--num-cpus=2"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", "--object-store-memory=100000000"]
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "RAY_ADDRESS")}
+    token = folder / "token"
+    token.touch(0o600)
+    token.write_text(secrets.token_urlsafe(32))
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH" and "RAY_" not in key}
+    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
-        yield f"http://127.0.0.1:{dashboard}"
+        yield f"http://127.0.0.1:{dashboard}", environment
     finally:
         process.send_signal(signal.SIGTERM)  # `--block` ends what it has started
         try:
@@ -199,18 +204,33 @@ def head() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_ray_job_submit(head: str, tmp_path: Path, calm: dict[str, str]) -> None:
+def test_ray_job_submit(head: tuple[str, dict[str, str]], tmp_path: Path, calm: dict[str, str]) -> None:
     """The command of docs/cluster.md, with the repository as working_dir."""
+    address, environment = head
     executor = {"use": "ray", "address": "auto", "workers": 2}
     path = write_config(tmp_path, str(tmp_path / "pool"), str(tmp_path / "run"), executor)
-    command = [str(Path(sys.executable).with_name("ray")), "job", "submit", "--address", head, "--working-dir", "."]
+    command = [str(Path(sys.executable).with_name("ray")), "job", "submit", "--address", address, "--working-dir", "."]
     command += ["--", sys.executable, "-m", "pipeline", "run", str(path)]
     deadline = time.monotonic() + 120
     while True:  # the dashboard takes a while to answer
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         if done.returncode == 0 or "Failed to connect" not in done.stdout + done.stderr or time.monotonic() > deadline:
             break
         time.sleep(3)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "succeeded" in done.stdout
     assert products(Store(tmp_path / "pool"), Store(tmp_path / "run")) == calm
+
+
+def test_slurm_script_on_one_node(tmp_path: Path, calm: dict[str, str]) -> None:
+    """The script itself; of Slurm only what it would tell one machine."""
+    executor = {"use": "ray", "address": "auto", "workers": 2}
+    path = write_config(tmp_path, str(tmp_path / "pool"), str(tmp_path / "run"), executor)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "RAY_PORT": str(free_port())}
+    environment |= {"SLURM_CPUS_PER_TASK": "2", "SLURM_SUBMIT_DIR": str(tmp_path)}
+    command = ["bash", "examples/cluster/slurm.sh", str(path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert products(Store(tmp_path / "pool"), Store(tmp_path / "run")) == calm
+    assert not list(tmp_path.glob(".ray-token*"))
