@@ -23,6 +23,9 @@ __all__ = ["PREPROCESSING", "ClipTowers", "Preprocess"]
 
 PREPROCESSING = "uint8-resize-1"
 """Name of the way from pixels to the network's input; it changes when the numbers do."""
+CACHE_BATCH = 16
+"""Pictures or captions at a time in float32 on a CPU: the activations of more leave its caches. ViT-B/32 takes 8 % longer
+for pictures by 32, 26 % for captions by 64."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -35,7 +38,7 @@ class ClipTowers:
         precision: "auto", "fp32", "bf16" or "fp16".
         device: "auto" or a torch device name.
         threads: CPU threads of torch, 0 for `cpu_threads`'s choice. It is a setting of the whole process.
-        batch_size: pictures or captions in one forward pass.
+        batch_size: pictures or captions in one forward pass; no more than CACHE_BATCH in float32 on a CPU.
     """
 
     def __init__(
@@ -53,7 +56,8 @@ class ClipTowers:
         torch.set_num_threads(cpu_threads(threads))
         self.device = resolve_device(device)
         self.dtype = DTYPES[resolve_precision(precision, self.device)]
-        self.batch_size = batch_size
+        in_cache = self.device == "cpu" and self.dtype == torch.float32
+        self.batch_size = min(batch_size, CACHE_BATCH) if in_cache else batch_size
         self.model = create_clip(model, pretrained).to(device=self.device, dtype=self.dtype).requires_grad_(False)
         self.tokenizer = open_clip.get_tokenizer(model_name(model))
         self.preprocess = Preprocess(self.model.visual.preprocess_cfg)
