@@ -24,8 +24,8 @@ __all__ = ["PREPROCESSING", "ClipTowers", "Preprocess"]
 PREPROCESSING = "uint8-resize-1"
 """Name of the way from pixels to the network's input; it changes when the numbers do."""
 CACHE_BATCH = 16
-"""Pictures or captions at a time in float32 on a CPU: the activations of more leave its caches. ViT-B/32 takes 8 % longer
-for pictures by 32, 26 % for captions by 64."""
+"""Pictures or captions at a time in float32 on a CPU: the activations of more leave its caches. ViT-B/32 takes 8 %
+longer for pictures by 32, 26 % for captions by 64."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
