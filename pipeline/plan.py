@@ -233,7 +233,8 @@ class _Planner:
 
     def _reference(self, name: str) -> tuple[tuple[Cost, Cost], list[str]]:
         """Return the reference's cost in seconds and in bytes, and the scorers it does not know."""
-        section = reference()["stages"].get(name, {})
+        source = (self.config.values.get("source") or {}).get("use", "webnoise")
+        section = reference()["stages"].get(f"ingest/{source}" if name == "ingest" else name, {})
         time, disk = _costs(section)
         scorers: Mapping[str, Any] = getattr(self.config.stages[name], "scorers", {})
         missing = []
