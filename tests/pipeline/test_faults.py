@@ -285,6 +285,10 @@ def test_a_uid_twice_in_the_pool(made: Path, before: Callable[[str], RunConfig])
     uids[1][row] = twice
     place = table.column_names.index("uid")
     pq.write_table(table.set_column(place, "uid", pa.array(uids[1])), second)
+    for path in pool.glob("columns/*/00001.parquet"):  # rows are the samples; the first is the one renamed
+        scores = pq.read_table(path)
+        names = [twice, *scores["uid"].to_pylist()[1:]]
+        pq.write_table(scores.set_column(scores.column_names.index("uid"), "uid", pa.array(names)), path)
     summary = run_stage(config, "select")
     assert not summary.quarantined
     assert summary.counts["dropped: duplicate uid"] == 2, "once for each strategy"

@@ -293,7 +293,8 @@ def test_headline_agrees_with_the_examples(world: dict[str, Any]) -> None:
     correct, words = world["correct"], world["page"].words
     gain = 100 * (correct["tmars"].mean() - correct["no_filter"].mean())
     over_random = 100 * (correct["tmars"].mean() - correct["random_tmars"].mean())
-    assert f"tmars wins on groups: {gain:+.1f} points over no_filter." in words
+    assert f"tmars wins on groups: {gain:+.1f} points over no_filter, " in words
+    assert f"{over_random:+.1f} points over as many random pairs." in words
     assert f"{over_random:+.1f} points tmars against random_tmars (random, same size)" in words
     assert "Difference is larger than test-set uncertainty; one seed only." in words
 
