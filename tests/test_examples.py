@@ -52,3 +52,15 @@ def test_kuberay_example() -> None:
     for group in cluster["workerGroupSpecs"]:
         assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
     assert policy["kind"] == "NetworkPolicy"
+
+
+def test_every_test_that_the_reliability_page_names_exists() -> None:
+    text = (ROOT / "docs/reliability.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    assert len(named) > 25
+    for path, function in named:
+        assert re.search(rf"^def {function}\(", (ROOT / path).read_text(), re.MULTILINE), f"{path}::{function}"
+    rows = [row.split("|")[2:-1] for row in text.splitlines() if row.count("|") == 7][2:]
+    letters = {letter for row in rows for cell in row for letter in cell.split()}
+    assert len(letters) > 12
+    assert all(f"\n- {letter}: " in text for letter in letters)
