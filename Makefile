@@ -32,7 +32,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	$(BIN)/python -m benchmarks.run_all
 
 # The exact versions everything was tested with. It names packages and versions, never addresses.
 lock:
