@@ -13,7 +13,7 @@ __all__ = ["Journal", "Row"]
 
 LOOSE = 1024
 """Row files that may lie about before they are gathered; beyond that a quarter of all rows may."""
-TRIES = 5
+TRIES = 50
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,13 +148,19 @@ class Journal:
 
     def _newest(self) -> bytes:
         """Return the text of the newest snapshot; one that is replaced while it is looked for is no error."""
+        names: list[str] = []
         for _ in range(TRIES):
             names = self.store.list("journal/snapshots", ".jsonl")
             if not names:
+                # a listing is not atomic: it may miss both the snapshot that goes and the one that comes
+                if self.store.exists("journal/snapshots"):
+                    continue
                 return b""
             self._number = int(names[-1].rpartition("/")[2].removesuffix(".jsonl"))
             if (text := self._read(names[-1])) is not None:
                 return text
+        if not names:  # the folder of a snapshot that never came
+            return b""
         raise FileNotFoundError(f"the snapshots of {self.store.path('journal')} are replaced faster than they are read")
 
 
