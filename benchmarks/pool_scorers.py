@@ -56,7 +56,8 @@ def _apart(
 ) -> tuple[float, float, Any]:
     """Run in a fresh process; return seconds, MiB of memory beyond what it held before the work, and the result."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measured, (run, args))
+        measured: tuple[float, float, Any] = pool.apply(_measured, (run, args))
+        return measured
 
 
 def _measured(run: Callable[[argparse.Namespace], tuple[float, Any]], args: argparse.Namespace) -> Any:
