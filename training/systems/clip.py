@@ -42,6 +42,9 @@ class Clip(System):
         """An open_clip name or the path of a JSON file of the architecture."""
         pretrained: str | None = None
         """Weights to start from: an open_clip tag or a checkpoint's path; None starts from random ones."""
+        pretrained_image: str | None = None
+        """Weights of the image tower alone to start from: `tf_efficientnet_lite0`, ImageNet's from a package, or the
+        path of a state dict of a timm model or of the tower."""
         crop_scale: tuple[float, float] = (0.9, 1.0)
         """Range of the random crop's share of the picture's area; no flips, captions speak of left and right."""
 
@@ -59,7 +62,7 @@ class Clip(System):
         import open_clip
 
         self.name = model_name(config.model)
-        self.model = create_clip(config.model, config.pretrained)
+        self.model = create_clip(config.model, config.pretrained, config.pretrained_image)
         self.tokenizer = open_clip.get_tokenizer(self.name)
         preprocess = open_clip.get_model_preprocess_cfg(self.model)
         size = preprocess["size"]
@@ -109,7 +112,7 @@ class Clip(System):
     @classmethod
     def load(cls, out_dir: Path, fields: Mapping[str, Any]) -> Self:
         """Rebuild from the run's own copy of the architecture."""
-        fields = dict(fields) | {"pretrained": None}
+        fields = dict(fields) | {"pretrained": None, "pretrained_image": None}
         if str(fields["model"]).endswith(".json"):
             fields["model"] = str(out_dir / Path(str(fields["model"])).name)
         system = cls(validate(cls.Config, fields, "system"))
