@@ -1,9 +1,10 @@
 """Render a comparison of filters as one self-contained HTML page with figures."""
 
+import re
 from importlib.resources import files
 
 from jinja2 import Environment
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from eval.bench.data import Bench, Score, Table
 from eval.bench.text import p_value, points, signed
@@ -18,7 +19,7 @@ HUES = 6
 def render_page(bench: Bench) -> str:
     """Return the page. It refers to nothing outside itself and holds no script and no time of day."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"points": points, "p": p_value, "number": _number}
+    environment.filters |= {"points": points, "p": p_value, "number": _number, "marked": _marked}
     template = environment.from_string((files("eval.bench") / "template.html").read_text(encoding="utf-8"))
     drawn = set(bench.controls.values())
     kept = [row for row in bench.truth.strategies if row.name not in drawn] if bench.truth else []
@@ -91,6 +92,11 @@ def _difference_plot(rows: list[tuple[str, Estimate, int]], label: str) -> str:
 def _clipped(value: Estimate) -> Estimate:
     """Return a share whose interval ends where shares do: Student's, of two seeds, may reach far beyond."""
     return Estimate(value.value, max(0.0, value.low), min(1.0, value.high))
+
+
+def _marked(line: str) -> Markup:
+    """Return a line of Markdown with its `names` as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(line))))
 
 
 def _number(value: int) -> str:

@@ -116,6 +116,7 @@ def test_page_is_whole_and_escaped(bench: Bench) -> None:
     parser.feed(page)
     assert parser.depth == []
     assert page.count("<svg") == 3
+    assert "Of what <code>strong</code> keeps" in page
     assert "A &lt;bench&gt;" in page
     assert "<bench>" not in page
 
