@@ -1,6 +1,7 @@
 """Tar blocks: header blocks of plain archives, and an index of an archive that reads headers only.
 
-Archives from elsewhere are read without trust: regular members only, names of letters, digits, `_`, `-` and `.`.
+Archives from elsewhere are read without trust: regular members only, names of letters, digits, `_`, `-` and `.`. Where
+programs differ in what an archive holds (sparse files, links with content, two names for one member), it is refused.
 
 Most archives are plain, as webdataset and ShardWriter make them. Their headers are found and checked many at a time, by
 their magic, at the price of a look into every block; whatever is not plain is walked from header to header.
@@ -25,9 +26,15 @@ BLOCK = 512
 PADDING = bytes(BLOCK)
 _HEADERS_AT_ONCE = 4096
 _BLOCKS_AT_ONCE = 2**17  # 64 MiB
+_RECORD_BYTES = 2**20
+"""Longest record about a member, which is a name or some times: more is read into memory by nobody."""
 _MAGIC_AT, _SIZE, _CHECKSUM = 257, slice(124, 135), slice(148, 154)
 _PATTERN = r"^(?:\./)?([A-Za-z0-9_\-]+(?:/[A-Za-z0-9_\-]+)*)\.([A-Za-z0-9_.]+)$"
-_NAME, _NAMES = re.compile(_PATTERN), re.compile(_PATTERN, re.MULTILINE)
+_NAME, _NAMES = re.compile(_PATTERN[:-1] + r"\Z"), re.compile(_PATTERN, re.MULTILINE)
+_NUMBER = re.compile(rb"[ ]*([0-7]*)[ ]*(?:\0.*)?", re.DOTALL)
+_LINE = re.compile(rb"([0-9]{1,7}) ([^=]+)=")
+_REGULAR, _RECORDS, _BARE = b"0\x007", b"xXgLK", b"123456"
+"""Kinds of members: files, records about the member after them, and what has no content (links, devices, folders)."""
 
 
 class Entry(NamedTuple):
@@ -158,6 +165,8 @@ def _scan(archive: "Sliceable", found: list[Members]) -> int:
         fits = (places == np.concatenate([[0], after[:-1]])) & (start + after <= total)
         fits &= _plain(archive, headers[:, 156], (start + places) * BLOCK, size)
         stop = len(fits) if fits.all() else int(np.argmin(fits))
+        while stop and headers[stop - 1, 156] == ord("x"):  # `_walk` is to see that no member comes after it
+            stop -= 1
         if not stop:
             break
         expected = start + int(after[stop - 1])
@@ -169,16 +178,17 @@ def _plain(
     archive: "Sliceable", kinds: NDArray[np.uint8], positions: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Return (n,) which headers leave the members after them their names and sizes: times and the like do no harm."""
-    plain: NDArray[np.bool_] = kinds != ord("L")
-    for row in np.flatnonzero(kinds == ord("x")).tolist():
+    bare = (kinds >= _BARE[0]) & (kinds <= _BARE[-1])
+    plain: NDArray[np.bool_] = (kinds == ord("0")) | (bare & (sizes == 0))
+    for row in np.flatnonzero((kinds == ord("x")) & (sizes <= _RECORD_BYTES)).tolist():
         content = int(positions[row]) + BLOCK
-        record = archive[content : content + int(sizes[row])]
-        plain[row] = b"path=" not in record and b"size=" not in record
+        fields = _pax(archive[content : content + int(sizes[row])])
+        plain[row] = fields is not None and not _tells(fields)
     return plain
 
 
 def _members(
-    blocks: NDArray[np.uint8], positions: NDArray[np.int64], sizes: NDArray[np.int64], long_names: Mapping[int, str]
+    blocks: NDArray[np.uint8], positions: NDArray[np.int64], sizes: NDArray[np.int64], long_names: Mapping[int, bytes]
 ) -> Members:
     """Return what headers say of regular members with good names.
 
@@ -188,12 +198,12 @@ def _members(
         sizes: (n,) of what follows them.
         long_names: row -> name, where a record before the header gives it.
     """
-    rows = np.flatnonzero((blocks[:, 156] == 0) | (blocks[:, 156] == ord("0")))
+    rows = np.flatnonzero(np.isin(blocks[:, 156], list(_REGULAR)))
     names = np.ascontiguousarray(blocks[rows, :100]).view("S100").ravel().tolist()
     for place in np.flatnonzero(blocks[rows, 345]).tolist():
         names[place] = _with_prefix(blocks[rows[place]].tobytes())
     if long_names:
-        names = [long_names[row].encode() if row in long_names else names[i] for i, row in enumerate(rows.tolist())]
+        names = [long_names.get(row, names[i]) for i, row in enumerate(rows.tolist())]
     text = b"\n".join(names)
     if b"\0" in text:
         names = [name.partition(b"\0")[0] for name in names]
@@ -224,13 +234,14 @@ def _walk(archive: "Sliceable", position: int, name: str, found: list[Members]) 
         while position + BLOCK <= end:
             block = archive[position : position + BLOCK]
             if block == PADDING:
+                headers.end(position)
                 return
             size = headers.add(position, block)
             content = position + BLOCK
-            if size < 0 or content + size > end:
+            if content + size > end:
                 raise UserError(f"{name}: cut short: member at byte {position} claims {size} bytes, the file has {end}")
-            if block[156] in b"xgL":
-                headers.extend(block[156:157], archive[content : content + size])
+            if block[156] in _RECORDS:
+                headers.extend(block[156:157], archive[content : content + min(size, _RECORD_BYTES + 1)])
             position = content + size + (-size % BLOCK)
             if len(headers.blocks) == _HEADERS_AT_ONCE:
                 found.append(headers.members())
@@ -246,27 +257,66 @@ class _Headers:
         self.name = name
         self.blocks: list[bytes] = []
         self.places: list[tuple[int, int]] = []
-        self.long_names: dict[int, str] = {}
-        self.size: int | None = None
+        self.long_names: dict[int, bytes] = {}
+        self.told: dict[str, bytes] = {}
+        """What records have said of the next member: its path, its size."""
+        self.announced = False
+        """Whether the last header was a record, so that a member is to come."""
 
     def add(self, position: int, block: bytes) -> int:
-        """Take a header and return the size of what follows it."""
+        """Take a header and return the size of what follows it.
+
+        Raises:
+            UserError: a number is none, or programs differ in where the next member begins.
+        """
+        kind = block[156:157]
         size = _octal(block[124:136], self.name, position)
-        if self.size is not None and block[156] in b"0\0":
-            size, self.size = self.size, None
+        self.announced = kind in _RECORDS
+        if not self.announced:
+            size = int(self.told.get("size", size))
+            if "path" in self.told:
+                self.long_names[len(self.blocks)] = self.told["path"]
+            self.told = {}
         self.blocks.append(block)
-        self.places.append((position, size))
+        self.places.append((position, min(size, 2**62)))
+        if kind == b"S":
+            raise UserError(f"{self.name}: sparse file at byte {position}: write the archive without `--sparse`")
+        is_folder = kind == b"\0" and block[:100].partition(b"\0")[0].endswith(b"/")
+        if size and (kind in _BARE or is_folder):
+            raise UserError(f"{self.name}: damaged: link, folder or device with content at byte {position}")
         return size
 
     def extend(self, kind: bytes, record: bytes) -> None:
-        """Take a record about the next member, of the kind "x" or "g" (PAX) or "L" (GNU)."""
+        """Take a record about the next member: PAX ("x"; "X" of Solaris; "g" about all of them) or GNU ("L", "K").
+
+        Raises:
+            UserError: the record is malformed, or programs differ in what it says.
+        """
+        place = self.places[-1][0]
+        if len(record) > _RECORD_BYTES:
+            raise UserError(f"{self.name}: damaged: a header of more than {_RECORD_BYTES} bytes at byte {place}")
+        found: dict[str, bytes] = {}
         if kind == b"L":
-            self.long_names[len(self.blocks)] = record.rstrip(b"\0").decode("utf-8", "replace")
-        elif kind == b"x":
+            found = {"path": record.partition(b"\0")[0]}
+        elif kind != b"K":
             fields = _pax(record)
-            if "path" in fields:
-                self.long_names[len(self.blocks)] = fields["path"]
-            self.size = int(fields["size"]) if fields.get("size", "").isdigit() else None
+            if fields is None:
+                raise UserError(f"{self.name}: damaged PAX header at byte {place}")
+            found = _tells(fields)
+        if found and (kind == b"g" or "sparse" in found or set(found) & set(self.told)):
+            raise UserError(f"{self.name}: header at byte {place} that programs read differently; write the tar anew")
+        self.told |= found
+
+    def end(self, position: int) -> None:
+        """Take the end of the archive.
+
+        Raises:
+            UserError: records announce a member that does not come.
+        """
+        if self.announced:
+            raise UserError(
+                f"{self.name}: damaged: the member is missing that the header before byte {position} is for"
+            )
 
     def members(self) -> Members:
         """Return the regular members among the headers taken so far, and forget these.
@@ -282,18 +332,15 @@ class _Headers:
                 raise UserError(f"{self.name}: damaged tar header at byte {self.places[row][0]}")
         places = np.array(self.places, dtype=np.int64).reshape(-1, 2)
         found = _members(blocks, places[:, 0], places[:, 1], self.long_names)
-        pending = self.long_names.get(len(self.blocks))
-        self.blocks, self.places = [], []
-        self.long_names = {} if pending is None else {0: pending}
+        self.blocks, self.places, self.long_names = [], [], {}
         return found
 
 
 def _with_prefix(block: bytes) -> bytes:
     """Return a path that is split in two, as ustar allows; other formats keep something else there."""
     name = block[:100].split(b"\0")[0]
-    if block[257:262] == b"ustar" and block[263:265] == b"00":
-        return block[345:500].rstrip(b"\0") + b"/" + name
-    return name
+    prefix = block[345:500].split(b"\0")[0] if block[257:263] == b"ustar\0" else b""
+    return prefix + b"/" + name if prefix else name
 
 
 class Sliceable(Protocol):
@@ -334,26 +381,34 @@ def sliceable(file: IO[bytes]) -> Iterator[Sliceable]:
 
 def _octal(text: bytes, name: str, position: int) -> int:
     """Read a number field of a header; large sizes are base-256 with the top bit set."""
-    try:
-        return int(text.rstrip(b"\0 "), 8)
-    except ValueError:
-        pass
-    if text[:1] and text[0] & 0x80:
+    if text[0] == 0x80:
         return int.from_bytes(text[1:], "big")
-    try:
-        return int(text.split(b"\0")[0].strip() or b"0", 8)
-    except ValueError:
-        raise UserError(f"{name}: damaged tar header at byte {position}") from None
+    if (number := _NUMBER.fullmatch(text)) is None:
+        raise UserError(f"{name}: damaged tar header at byte {position}")
+    return int(number[1] or b"0", 8)
 
 
-def _pax(record: bytes) -> dict[str, str]:
-    """Parse the "length key=value" lines of a PAX record, ignoring what is malformed."""
-    fields: dict[str, str] = {}
-    while record:
-        length = record.partition(b" ")[0]
-        if not length.isdigit() or not 0 < int(length) <= len(record):
-            break
-        key, _, value = record[len(length) + 1 : int(length) - 1].partition(b"=")
-        fields[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
-        record = record[int(length) :]
+def _pax(record: bytes) -> dict[bytes, bytes] | None:
+    """Parse the "length key=value" lines of a PAX record; None where it does not consist of them."""
+    fields: dict[bytes, bytes] = {}
+    start = 0
+    while start < len(record):
+        line = _LINE.match(record, start)
+        if line is None or not line.end() < (stop := start + int(line[1])) <= len(record) or record[stop - 1] != 10:
+            return None
+        fields[line[2]] = record[line.end() : stop - 1]
+        start = stop
     return fields
+
+
+def _tells(fields: Mapping[bytes, bytes]) -> dict[str, bytes]:
+    """Return what matters of PAX fields: "path", "size", or "sparse" for anything that is read in several ways."""
+    found: dict[str, bytes] = {}
+    for key, value in fields.items():
+        if key == b"path":
+            found["path"] = value.replace(b"\0", b"\n").rstrip(b"/")  # neither is in an accepted name
+        elif key == b"size":
+            found["size" if re.fullmatch(rb"[0-9]{1,18}", value) else "sparse"] = value
+        elif key.startswith(b"GNU.sparse."):
+            found["sparse"] = value
+    return found
