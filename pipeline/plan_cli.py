@@ -16,7 +16,9 @@ __all__ = ["plan_command"]
 def plan_command(
     config: Annotated[str, typer.Argument(help="YAML file of the run to plan.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="Overrides such as executor.workers=64.")] = None,
-    rows: Annotated[str, typer.Option("--rows", help="Pairs of the pool, several with commas.")] = "12.8M,128M,1.28B",
+    rows: Annotated[
+        str, typer.Option("--rows", help="Pairs of the pool, several with commas.")
+    ] = "12.8M,128M,1.28B,12.8B",
     source: Annotated[
         list[str] | None,
         typer.Option("--from", help="Config of a finished small run to take rates from; repeat it for more. "),
