@@ -1,9 +1,11 @@
 """Bytes to pixels in bounds: the size is judged from the header before a pixel is decoded, truncation is a failure."""
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import simplejpeg
@@ -13,6 +15,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 __all__ = ["ImageError", "decode_image", "load_rgb", "open_image", "reasons"]
 
 Image.MAX_IMAGE_PIXELS = None  # decode_image judges the size itself, before decoding
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000")
+"""What is decoded. Of Pillow's others some start programs (EPS: Ghostscript), and nobody has pictures in them."""
+MAX_SCANS = 500
+"""Of a JPEG. Encoders make a dozen; a few bytes are a scan, and each costs the decoder a pass over all pixels."""
+
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 
 
 class ImageError(ValueError):
@@ -26,7 +35,7 @@ def decode_image(data: bytes, max_pixels: int = 64_000_000, min_side: int | None
     the EXIF orientation is applied.
 
     Args:
-        data: an encoded JPEG, PNG, WebP, GIF or whatever else Pillow reads.
+        data: an encoded picture in one of `FORMATS`.
         max_pixels: refuse pictures whose header claims more.
         min_side: the caller will reduce the picture to a shorter side of this many pixels, so a JPEG may be decoded at
             a fraction of its size as long as both sides keep as many: several times faster, but not what a full decode
@@ -51,13 +60,33 @@ def open_image(data: bytes, max_pixels: int = 64_000_000) -> Image.Image:
     """Read a picture's header and nothing else; call it, and whatever decodes the picture, within `reasons`.
 
     Raises:
-        ImageError: the header claims more than `max_pixels`.
+        ImageError: the header claims more than `max_pixels`, or the decoder would take hours.
     """
-    image = Image.open(io.BytesIO(data))
+    image = Image.open(io.BytesIO(data), formats=_formats())
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError(f"too large: {width}x{height} is over {max_pixels} pixels")
+    if data.count(b"\xff\xda") > MAX_SCANS and _scans(data) > MAX_SCANS:
+        raise ImageError(f"too large: over {MAX_SCANS} scans")
     return image
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return those of `FORMATS` that this Pillow was built with."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _scans(data: bytes) -> int:
+    """Count the scans of a JPEG; what comes after its end, or within other segments, does not count."""
+    place = scans = 0
+    while (marker := _MARKER.search(data, place)) and marker[1] != b"\xd9":
+        place = marker.end()
+        scans += marker[1] == b"\xda"
+        if marker[1] not in b"\xd8\x01":  # these have no length
+            place += int.from_bytes(data[place : place + 2], "big")
+    return scans
 
 
 def load_rgb(image: Image.Image) -> NDArray[np.uint8]:
@@ -77,7 +106,7 @@ def reasons() -> Iterator[None]:
         raise
     except UnidentifiedImageError:
         raise ImageError("not a picture: no known image format") from None
-    except (OSError, SyntaxError, ValueError, OverflowError, MemoryError, Image.DecompressionBombError) as error:
+    except Exception as error:  # also IndexError, RuntimeError, struct.error: of damaged files anything may come
         raise ImageError(f"cannot decode: {error}") from None
 
 

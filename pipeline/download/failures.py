@@ -15,7 +15,7 @@ CLASSES = {
     "private": r"^private address",
     "too_large": r"^too large",
     "hash": r"hash mismatch",
-    "decode": r"^(not a picture|cannot decode|refused:|image too small|aspect ratio too large|image decoding error)",
+    "decode": r"^(not a picture|cannot (de|en)code|refused:|image (too small|decoding error)|aspect ratio|face)",
 }
 """Class -> pattern of the messages, ours and img2dataset's; `429`, `4xx`, `5xx` and other statuses are classes too."""
 

@@ -21,6 +21,9 @@ from winnow.images import ImageError
 
 __all__ = ["Resized", "Resizer"]
 
+LIMIT = 64_000_000
+"""Pixels that a narrow picture may be enlarged to, if the largest that is decoded is not larger."""
+
 FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
 
 
@@ -79,12 +82,15 @@ class Resizer:
 
     def make(self, picture: Picture, data: bytes, boxes: Sequence[Sequence[float]] = ()) -> Resized:
         """Resize, blur and encode a decoded file; see `__call__`."""
-        made = self._resize(picture, upright_boxes(boxes, picture.orientation))
+        made = self._resize(picture, upright_boxes(_checked(boxes), picture.orientation))
         height, width = made.shape[:2]
         if made is picture.pixels and self.skip_reencode and _keeps(picture, FORMATS[self.encode_format]):
             encoded = data
         else:
-            encoded = self._encode(made)
+            try:
+                encoded = self._encode(made)
+            except (ValueError, OSError, RuntimeError):
+                raise ImageError(f"cannot encode {width}x{height} as {self.encode_format}") from None
         return Resized(encoded, width, height, picture.width, picture.height)
 
     def _factor(self, width: int, height: int) -> float | None:
@@ -104,6 +110,8 @@ class Resizer:
             # in integers: a product with the factor would round 0.5 either way
             side = round(size / factor)
             height, width = max(1, round(height * size / side)), max(1, round(width * size / side))
+            if height * width > max(self.max_image_area, LIMIT):
+                raise ImageError(f"too large: scaled to {width}x{height}")
             how = self.downscale_interpolation if factor < 1 else self.upscale_interpolation
             pixels = _scale(picture, (height, width), how)
         pixels = blur_faces(pixels, boxes)
@@ -132,6 +140,23 @@ class Resizer:
         else:
             Image.fromarray(pixels).save(buffer, "WEBP", quality=self.encode_quality)
         return buffer.getvalue()
+
+
+def _checked(boxes: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Return boxes that are four finite numbers each, within three times the picture.
+
+    Raises:
+        ImageError: one is not; whom it was for would go unblurred.
+    """
+    if not boxes:
+        return []
+    try:
+        found = np.array([list(map(float, box)) for box in boxes], np.float64).reshape(len(boxes), 4)
+    except (TypeError, ValueError, OverflowError):
+        raise ImageError("face boxes are not four numbers") from None
+    if not np.isfinite(found).all():
+        raise ImageError("face boxes are not four numbers")
+    return found.clip(-1, 2).tolist()  # type: ignore[no-any-return]
 
 
 def _scale(picture: Picture, size: tuple[int, int], interpolation: str) -> NDArray[np.uint8]:
