@@ -276,6 +276,6 @@ def _result(transfer: Transfer, code: int, message: str) -> Fetched:
         return Fetched(None, _REASONS.get(code, f"curl error {code}"))
     if not 200 <= transfer.status < 300:
         return Fetched(None, f"http {transfer.status}")
-    if not transfer.parts:
+    if not transfer.body:
         return Fetched(None, "empty body")
-    return Fetched(b"".join(transfer.parts))
+    return Fetched(bytes(transfer.body))

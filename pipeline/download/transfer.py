@@ -72,8 +72,8 @@ class Transfer:
     hops: int = 0
     spent: float = 0.0
     """Seconds of the deadline that earlier hops took."""
-    parts: list[bytes] = field(default_factory=list)
-    size: int = 0
+    body: bytearray = field(default_factory=bytearray)
+    """As far as it has come: one piece, for a server may send a byte at a time."""
     robots: list[str] = field(default_factory=list)
     status: int = 0
     retry_after: str = ""
@@ -163,7 +163,8 @@ class TransferLoop:
         transfer = slot.transfer
         transfer.spent += handle.getinfo(pycurl.TOTAL_TIME)
         if 300 <= transfer.status < 400:
-            transfer.location = handle.getinfo(pycurl.REDIRECT_URL)
+            location = handle.getinfo_raw(pycurl.REDIRECT_URL)  # a server's bytes are not always text
+            transfer.location = None if location is None else location.decode("utf-8", "replace")
         return transfer
 
     def _watch(self, event: int, descriptor: int, multi: Any, data: Any) -> None:
@@ -254,11 +255,10 @@ class _Slot:
         transfer = self.transfer
         transfer.heard = time.monotonic()
         if 200 <= transfer.status < 300:
-            transfer.parts.append(data)
-            transfer.size += len(data)
+            transfer.body += data
             if transfer.origin:
-                return -1 if transfer.size > ROBOTS_BYTES else None  # the rest of a long robots.txt does not count
-            if transfer.size > self.rules.max_bytes:
+                return -1 if len(transfer.body) > ROBOTS_BYTES else None  # the rest of a long robots.txt does not count
+            if len(transfer.body) > self.rules.max_bytes:
                 transfer.refusal = "too large"
                 return -1
         return None
