@@ -51,10 +51,21 @@ def _table(pool: Store, tar: str) -> pa.Table:
 
 def _column(values: list[Any], name: str) -> pa.Array:
     """Return values that JSON allows as a column, as JSON text where they are of several kinds."""
+    if name == "uid":  # a number is none, whatever its digits
+        values = [value if isinstance(value, str) else None for value in values]
     if name in FIRST:
         return pa.array([None if value is None else str(value) for value in values], pa.string())
     try:
         array = pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
-    return array.cast(pa.string()) if pa.types.is_null(array.type) else array
+        if _fits(array.type):
+            return array.cast(pa.string()) if pa.types.is_null(array.type) else array
+    except (pa.ArrowException, OverflowError):
+        pass
+    return pa.array([None if value is None else json.dumps(value) for value in values], pa.string())
+
+
+def _fits(kind: pa.DataType) -> bool:
+    """Tell whether parquet has a type: it lacks records without fields."""
+    if pa.types.is_struct(kind) and not kind.num_fields:
+        return False
+    return all(_fits(kind.field(place).type) for place in range(kind.num_fields))

@@ -2,18 +2,21 @@
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from winnow.storage import Sizes, Store
+from winnow.storage import Sizes, Store, is_inside
 
 __all__ = ["Journal", "Row"]
 
 LOOSE = 1024
 """Row files that may lie about before they are gathered; beyond that a quarter of all rows may."""
 TRIES = 50
+NAME_BYTES = 255
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,12 +130,12 @@ class Journal:
             try:
                 data = json.loads(text)
                 found[name] = {"row": None if data.get("forgotten") else _row(data)}
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except UNREADABLE as error:
                 self.broken[name] = f"{type(error).__name__}: {error}"
         for line in io.BytesIO(self._newest()):
             try:
                 row = _row(json.loads(line))
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except UNREADABLE as error:
                 self.broken[_snapshot(self._number)] = f"{type(error).__name__}: {error}"
                 continue
             self._gathered.add(row.product)
@@ -150,7 +153,8 @@ class Journal:
         """Return the text of the newest snapshot; one that is replaced while it is looked for is no error."""
         names: list[str] = []
         for _ in range(TRIES):
-            names = self.store.list("journal/snapshots", ".jsonl")
+            listed = self.store.list("journal/snapshots", ".jsonl")
+            names = [name for name in listed if _SNAPSHOT.fullmatch(name)]
             if not names:
                 # a listing is not atomic: it may miss both the snapshot that goes and the one that comes
                 if self.store.exists("journal/snapshots"):
@@ -162,6 +166,9 @@ class Journal:
         if not names:  # the folder of a snapshot that never came
             return b""
         raise FileNotFoundError(f"the snapshots of {self.store.path('journal')} are replaced faster than they are read")
+
+
+_SNAPSHOT = re.compile(r"journal/snapshots/[0-9]{1,18}\.jsonl")
 
 
 def _name(product: str) -> str:
@@ -180,7 +187,22 @@ def _data(row: Row) -> dict[str, Any]:
 
 
 def _row(data: Mapping[str, Any]) -> Row:
-    """Rebuild a row from JSON, where tuples have become lists."""
+    """Rebuild a row from JSON, where tuples have become lists.
+
+    Raises:
+        ValueError or another of `UNREADABLE`: it is none, or names a file out of the store.
+    """
     fields = dict(data)
     files = {name: (int(size), str(digest)) for name, (size, digest) in fields.pop("files").items()}
-    return Row(files=files, **fields)
+    row = Row(files=files, **fields)
+    if not (isinstance(row.product, str) and isinstance(row.key, str) and isinstance(row.seconds, int | float)):
+        raise TypeError("product and key of a row are text, its seconds a number")
+    if not all(isinstance(count, int) for count in row.counts.values()):
+        raise TypeError("what a row counts are whole numbers")
+    if not all(is_inside(name) for name in (row.product, *files)):
+        raise ValueError("a row names a file out of the store")
+    if len(_name(row.product).encode()) > NAME_BYTES or any(
+        len(part.encode()) > NAME_BYTES for name in files for part in name.split("/")
+    ):
+        raise ValueError("a row names a file that no file system can hold")
+    return row

@@ -186,7 +186,10 @@ def _shard(tar: str, fingerprint: str) -> PoolShard:
 
 def _tar(row: Row) -> str:
     """Return the tar among the files of a journal row."""
-    return next(name for name in row.files if name.endswith(".tar"))
+    found = next((name for name in row.files if name.endswith(".tar")), None)
+    if found is None:
+        raise UserError(f"the journal's row {row.product!r} names no tar: remove it, and run `winnow download` again")
+    return found
 
 
 def _table(tar: str) -> str:

@@ -5,6 +5,7 @@ without trust: regular members only, keys of letters, digits, `_`, `-` and `.`, 
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -22,6 +23,11 @@ __all__ = [
     "read_shard",
     "sample_bytes",
 ]
+
+_SIDECAR_BYTES, _SIDECAR_DEPTH = 10 * 2**20, 64
+"""What a sidecar may have. img2dataset's are flat and of a few kilobytes; JSON takes up to twenty times its size."""
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|\0")
+"""What text must hold to become half a surrogate pair; zeros are in UTF-16 and UTF-32, which JSON may be too."""
 
 IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
 
@@ -45,12 +51,37 @@ class Sample:
 
     @property
     def meta(self) -> dict[str, Any]:
-        """The sample's JSON sidecar, {} where it has none or it is no JSON object."""
+        """The sample's JSON sidecar, {} where it has none, or it is no JSON object or one beyond all measure.
+
+        Half a surrogate pair, which no UTF-8 file can hold, becomes U+FFFD.
+        """
+        text = self.members.get("json", b"{}")
+        if len(text) > _SIDECAR_BYTES:
+            return {}
         try:
-            data = json.loads(self.members.get("json", b"{}"))
-        except ValueError:
+            data = json.loads(text)
+            if _HALF.search(text) or text.count(b"[") + text.count(b"{") > _SIDECAR_DEPTH:
+                data = _plain(data, _SIDECAR_DEPTH)
+        except (ValueError, RecursionError):
             return {}
         return data if isinstance(data, dict) else {}
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """Return what JSON made, without halves of surrogate pairs.
+
+    Raises:
+        ValueError: it is nested deeper than `depth`.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list | dict) and not depth:
+        raise ValueError("nested too deep")
+    if isinstance(value, list):
+        return [_plain(item, depth - 1) for item in value]
+    if isinstance(value, dict):
+        return {_plain(name, 0): _plain(item, depth - 1) for name, item in value.items()}
+    return value
 
 
 class ShardWriter:

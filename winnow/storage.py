@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from winnow.errors import UserError
 
-__all__ = ["Sizes", "Store"]
+__all__ = ["Sizes", "Store", "is_inside"]
 
 
 class Store:
@@ -38,7 +38,13 @@ class Store:
         return Store, (self.url,)
 
     def path(self, name: str) -> str:
-        """Return the full path of `name` ("shards/00000.tar") within the file system."""
+        """Return the full path of `name` ("shards/00000.tar") within the file system.
+
+        Raises:
+            UserError: the name leads out of the store, as none of ours does.
+        """
+        if not is_inside(name):
+            raise UserError(f"{name!r} leads out of {self.url!r}: who wrote that pool or run is not to be trusted")
         return f"{self.root}/{name}" if name else self.root
 
     def open(self, name: str) -> IO[bytes]:
@@ -171,6 +177,11 @@ class Store:
                 yield
             finally:
                 shutil.rmtree(attempts, ignore_errors=True)
+
+
+def is_inside(name: str) -> bool:
+    """Tell whether a name relative to a store stays within it."""
+    return not name.startswith("/") and "\0" not in name and (".." not in name or ".." not in name.split("/"))
 
 
 class Sizes:
