@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from winnow.errors import UserError
+from winnow.tables import check_names, readable
 
 __all__ = ["CANDIDATES", "FORMATS", "Found", "blocks", "find_files", "known_columns"]
 
@@ -99,16 +100,15 @@ def blocks(file: IO[bytes], path: str, texts: Iterable[str] = ()) -> Iterator[pa
         UserError: the file is not what its name says.
     """
     kind = path.removesuffix(".gz").rpartition(".")[2]
-    try:
+    with readable(repr(path)):
         if kind == "parquet":
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=65536):
-                yield pa.Table.from_batches([batch])
-        elif kind == "jsonl":
-            yield from (pa.Table.from_batches([batch]) for batch in pyarrow.json.open_json(file))
+            batches = pq.ParquetFile(file).iter_batches(batch_size=65536)
         else:
-            yield from (pa.Table.from_batches([batch]) for batch in _open_csv(file, kind, texts))
-    except pa.ArrowInvalid as error:
-        raise UserError(f"cannot read {path!r}: {error}") from error
+            batches = pyarrow.json.open_json(file) if kind == "jsonl" else _open_csv(file, kind, texts)
+        for batch in batches:
+            check_names(batch.schema.names, repr(path))
+            batch.validate(full=True)  # parquet takes it on trust that text is UTF-8
+            yield pa.Table.from_batches([batch])
 
 
 def _open_csv(file: IO[bytes], kind: str, texts: Iterable[str]) -> pyarrow.csv.CSVStreamingReader:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from winnow.errors import UserError
 from winnow.storage import Store
+from winnow.tables import readable
 
 __all__ = ["ColumnWriter", "column_path", "read_column_file", "to_numpy", "write_columns"]
 
@@ -35,7 +36,9 @@ def read_column_file(store: Store, scorer: str, shard: str) -> pa.Table:
     name = column_path(scorer, shard)
     if not store.exists(name):
         raise UserError(f"no {name!r} in the pool {store.url!r}: `winnow score` with the scorer {scorer!r} makes it")
-    return pq.read_table(io.BytesIO(store.read(name)))
+    data = store.read(name)
+    with readable(repr(name)):
+        return pq.read_table(io.BytesIO(data))
 
 
 def to_numpy(column: pa.ChunkedArray) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from winnow.component import digest
 from winnow.errors import UserError
 from winnow.journal import Journal, Row
 from winnow.storage import Store
+from winnow.tables import check_names, readable
 from winnow.uid import from_hex, identify
 
 __all__ = ["PoolShard", "PoolTable", "pool_shards", "pool_tables", "read_columns", "read_table", "uids_of"]
@@ -94,7 +95,11 @@ def read_table(store: Store, shard: PoolTable) -> pa.Table:
         columns url, caption, key, status, error_message, width, height, original_width, original_height,
         exif, sha256 and whatever else the pool's metadata carried ("uid").
     """
-    return pq.read_table(io.BytesIO(store.read(shard.table)))
+    data = store.read(shard.table)
+    with readable(repr(shard.table)):
+        file = pq.ParquetFile(io.BytesIO(data))
+        check_names(file.schema_arrow.names, repr(shard.table))
+        return file.read()
 
 
 def read_columns(
@@ -109,23 +114,30 @@ def read_columns(
         failed: rows that were not downloaded too; else one row per sample of the tar, in its order.
 
     Raises:
-        UserError: the table has no such column.
+        UserError: the table has no such column, or cannot be read.
     """
-    with store.open(shard.table) as handle:
-        file = pq.ParquetFile(handle)
-        known = set(file.schema_arrow.names)
-        wanted = {*names} | {"status"} & known
-        if missing := sorted(wanted - known):
-            raise UserError(f"{shard.table!r} has no column {missing[0]!r}; it has: {', '.join(sorted(known))}")
-        # Captions are read for their uids only where the table has none of its own.
-        table = file.read(columns=sorted(wanted | {"uid"} & known))
-        try:
-            uids = from_hex(table["uid"])
-        except (KeyError, ValueError):
-            table = file.read(columns=sorted(wanted | {"uid", "url", "caption"} & known))
-            uids = uids_of(table)
+    with store.open(shard.table) as handle, readable(repr(shard.table)):
+        return _read_columns(pq.ParquetFile(handle), shard, names, failed=failed)
+
+
+def _read_columns(
+    file: pq.ParquetFile, shard: PoolTable, names: Iterable[str], *, failed: bool
+) -> tuple[pa.Table, NDArray[np.void]]:
+    """Read some columns and the uids of an open table; see `read_columns`."""
+    check_names(file.schema_arrow.names, repr(shard.table))
+    known = set(file.schema_arrow.names)
+    wanted = {*names} | {"status"} & known
+    if missing := sorted(wanted - known):
+        raise UserError(f"{shard.table!r} has no column {missing[0]!r}; it has: {', '.join(sorted(known))}")
+    # Captions are read for their uids only where the table has none of its own.
+    table = file.read(columns=sorted(wanted | {"uid"} & known))
+    try:
+        uids = from_hex(table["uid"])
+    except (KeyError, ValueError):
+        table = file.read(columns=sorted(wanted | {"uid", "url", "caption"} & known))
+        uids = uids_of(table)
     if not failed and "status" in known:
-        success = pc.fill_null(pc.equal(table["status"], "success"), False)
+        success = pc.fill_null(pc.equal(table["status"].cast(pa.string()), "success"), False)
         table, uids = table.filter(success), uids[success.to_numpy()]
     return table.select(sorted(wanted)), uids
 

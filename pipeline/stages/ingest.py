@@ -15,6 +15,7 @@ from pipeline.source import Source
 from pipeline.stage import Product, Stage, Unit
 from winnow.component import build, digest
 from winnow.errors import UserError
+from winnow.tables import readable
 from winnow.uid import from_hex, identify
 
 __all__ = ["Ingest"]
@@ -102,8 +103,17 @@ class _Cleaner:
         self.counts = {"duplicates": 0, "rejected: no url": 0, "rejected: not a http url": 0}
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Return the usable rows of a raw table under the pool's schema."""
-        table = self._reject(self._conform(table))
+        """Return the usable rows of a raw table under the pool's schema.
+
+        Raises:
+            UserError: it has columns of a kind that cannot be carried along.
+        """
+        with readable("the source"):
+            return self._clean(self._conform(table))
+
+    def _clean(self, table: pa.Table) -> pa.Table:
+        """Return the usable rows of a table under the pool's schema."""
+        table = self._reject(table)
         parts = (table[name].to_pylist() for name in ("uid", "url", "text"))
         uids = [identify(*row) for row in zip(*parts, strict=True)]
         table = table.set_column(0, "uid", pa.array(uids, pa.string()))
@@ -121,7 +131,7 @@ class _Cleaner:
         """
         if self.schema is None:
             carried = [
-                pa.field(field.name, pa.string() if pa.types.is_null(field.type) else field.type)
+                pa.field(field.name, _carried(field.type))
                 for field in table.schema
                 if field.name not in COLUMNS and field.name not in RESERVED
             ]
@@ -151,6 +161,13 @@ class _Cleaner:
                 self.rejected.append(rows.append_column("reason", pa.array([reason] * count)))
                 self.counts[f"rejected: {reason}"] += count
         return table.filter(pc.invert(pc.or_(empty, foreign)))
+
+
+def _carried(kind: pa.DataType) -> pa.DataType:
+    """Return the type in which a column is carried along: Arrow cannot yet filter views of text."""
+    if pa.types.is_binary_view(kind):
+        return pa.binary()
+    return pa.string() if pa.types.is_null(kind) or pa.types.is_string_view(kind) else kind
 
 
 class _UidSet:
