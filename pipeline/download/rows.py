@@ -1,5 +1,6 @@
 """Read what a download needs of a metadata table."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,9 +51,9 @@ def rows_of(metadata: pa.Table, settled: Mapping[int, str], *, hashes: bool, box
 
 
 def samples_per_shard(metadata: pa.Table) -> int:
-    """Return how many rows a full metadata file has, which decides the digits of the keys."""
-    noted = (metadata.schema.metadata or {}).get(b"rows_per_file")
-    return int(noted) if noted else max(1, metadata.num_rows)
+    """Return how many rows a full metadata file has, which decides the digits of the keys: no fewer than this one."""
+    noted = (metadata.schema.metadata or {}).get(b"rows_per_file", b"")
+    return max(1, metadata.num_rows, int(noted) if re.fullmatch(rb"[0-9]{1,9}", noted) else 0)
 
 
 def carried(metadata: pa.Table) -> pa.Table:

@@ -12,6 +12,7 @@ from hostile import Packed, bounded, damaged, fuzz, little_memory
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.download.rows import samples_per_shard
 from pipeline.sources.files import Files
 from pipeline.stages.ingest import Ingest
 from winnow.errors import UserError
@@ -61,7 +62,7 @@ COLUMNS = [
 def columns(draw: st.DrawFn, num_rows: int) -> dict[str, pa.Array]:
     """Draw the columns of a table: what we look for is mostly there, and sometimes of another type."""
     found: dict[str, pa.Array] = {}
-    for name in draw(st.lists(st.sampled_from(COLUMNS), unique=True, max_size=6)) + ["url", "text", "status"]:
+    for name in [*draw(st.lists(st.sampled_from(COLUMNS), unique=True, max_size=6)), "url", "text", "status"]:
         kind = USUAL.get(name, pa.string()) if draw(st.integers(0, 3)) else draw(st.sampled_from([*CELLS]))
         cells = st.just("success") if name == "status" and draw(st.booleans()) else CELLS[kind]
         if kind not in (pa.string(),) and name == "status":
@@ -85,9 +86,8 @@ def tables(draw: st.DrawFn) -> bytes:
     if num_rows and draw(st.integers(0, 5)) == 0:
         name = draw(st.sampled_from(["uid", "url", "text", "caption", "other"]))
         found[name] = invalid(found["url"])
-    metadata = (
-        {b"rows_per_file": draw(st.sampled_from([b"10", b"-1", b"x", b"9" * 5000]))} if draw(st.booleans()) else None
-    )
+    noted = draw(st.sampled_from([b"", b"10", b"-1", b"x", b"9" * 5000]))
+    metadata = {b"rows_per_file": noted} if noted else None
     buffer = io.BytesIO()
     compression = draw(st.sampled_from(["none", "snappy", "zstd", "gzip"]))
     names = [*found]
@@ -114,9 +114,9 @@ def check(folder: Path, data: bytes) -> None:
     with suppress(UserError):
         for table in Files(path=str(folder / "in")).tables():
             table.validate(full=True)
-    stage = Ingest(
-        pool=str(folder / "pool"), run_dir=str(folder / "run"), source={"use": "files", "path": str(folder / "in")}
-    )
+        assert samples_per_shard(pq.read_table(io.BytesIO(data))) >= 1
+    source = {"use": "files", "path": str(folder / "in")}
+    stage = Ingest(pool=str(folder / "pool"), run_dir=str(folder / "run"), source=source)
     with suppress(UserError):
         (unit,) = stage.plan()
         made = stage.run(unit, folder / "attempt")["ingest/metadata"]
