@@ -6,6 +6,7 @@ whose node is gone waits for ever, and an out-of-memory task is retried without 
 
 import logging
 import os
+import secrets
 import sys
 import time
 from collections import deque
@@ -58,9 +59,12 @@ class Ray(Executor):
 
 
 def _connect(settings: Ray) -> None:
-    """Start or join Ray, once in a process."""
+    """Start or join Ray, once in a process; what is started here listens on loopback and wants a token."""
+    if settings.address == "local" and "ray" not in sys.modules:  # it reads these once
+        _keep_private()
     import ray
 
+    os.environ.pop(_CLUSTERS, None)
     if ray.is_initialized():
         return
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -83,6 +87,20 @@ def _connect(settings: Ray) -> None:
             ray.shutdown()
             if attempt == START_ATTEMPTS - 1:
                 raise
+
+
+_CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's switch for addresses that other machines can reach, on by default on Linux (Ray's issue 18730)."""
+
+
+def _keep_private() -> None:
+    """Let a Ray of this process listen on 127.0.0.1, and take orders from those alone who know a token of this process.
+
+    Whoever can talk to Ray runs code as us. It would listen on every address, with a token only where it is new enough.
+    """
+    os.environ[_CLUSTERS] = "0"
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 @dataclass
