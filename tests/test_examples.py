@@ -4,6 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 from pipeline.config import RunConfig
@@ -54,12 +55,16 @@ def test_kuberay_example() -> None:
     assert policy["kind"] == "NetworkPolicy"
 
 
-def test_every_test_that_the_reliability_page_names_exists() -> None:
-    text = (ROOT / "docs/reliability.md").read_text()
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+@pytest.mark.parametrize("page", ["reliability", "security"])
+def test_every_test_that_a_page_names_exists(page: str) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / f"docs/{page}.md").read_text())
     assert len(named) > 25
     for path, function in named:
         assert re.search(rf"^def {function}\(", (ROOT / path).read_text(), re.MULTILINE), f"{path}::{function}"
+
+
+def test_every_letter_of_the_reliability_page_is_explained() -> None:
+    text = (ROOT / "docs/reliability.md").read_text()
     rows = [row.split("|")[2:-1] for row in text.splitlines() if row.count("|") == 7][2:]
     letters = {letter for row in rows for cell in row for letter in cell.split()}
     assert len(letters) > 12
