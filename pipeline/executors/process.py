@@ -23,7 +23,7 @@ PATIENCE = 5.0
 
 
 class Process(Executor):
-    """`workers` processes of this machine."""
+    """`workers` processes of this machine, which share its cores: each gets OMP_NUM_THREADS where it is not set."""
 
     @contextmanager
     def open(self, stage: Stage) -> Iterator[Workers]:
@@ -48,11 +48,12 @@ class _Processes:
     def __init__(self, stage: Stage, capacity: int) -> None:
         self.stage = stage
         self.capacity = capacity
+        self.threads = max(1, len(os.sched_getaffinity(0)) // capacity)
         self.idle: list[_Child] = []
         self.busy: dict[int, _Busy] = {}
 
     def submit(self, attempt: int, unit: Unit, apart: int | None = None) -> None:
-        worker = self.idle.pop() if self.idle else _Child(self.stage)
+        worker = self.idle.pop() if self.idle else _Child(self.stage, self.threads)
         with suppress(OSError):  # it has died idle: `next` will say so
             worker.pipe.send(unit)
         self.busy[attempt] = _Busy(worker, unit, time.monotonic())
@@ -93,12 +94,13 @@ class _Processes:
 class _Child:
     """A worker process and this end of its pipe."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, threads: int) -> None:
         # spawn: a forked child of a process that has used torch threads can hang
         context = multiprocessing.get_context("spawn")
         self.pipe, there = context.Pipe()
         self.process = context.Process(target=_serve, args=(stage, there))
-        self.process.start()
+        with _threads(threads):
+            self.process.start()
         there.close()
 
     def answer(self) -> Outcome:
@@ -125,6 +127,19 @@ class _Child:
         if not self.pipe.closed:
             self.pipe.close()
         return self.process.exitcode
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Have a process that starts now compute with so many threads: more than there are cores spin and wait."""
+    if "OMP_NUM_THREADS" in os.environ:
+        yield
+        return
+    os.environ["OMP_NUM_THREADS"] = str(number)
+    try:
+        yield
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
 
 
 def _serve(stage: Stage, pipe: "Connection[Outcome, Unit]") -> None:

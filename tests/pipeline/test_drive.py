@@ -1,5 +1,6 @@
 """The driver: with real workers that misbehave, and with scripted ones in any order of events."""
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -59,6 +60,17 @@ def test_what_always_takes_too_long_is_quarantined(squares: Make) -> None:
     summary = run_stage(config, "squares")
     assert summary.quarantined == {"3": "took longer than 2 s (executor.unit_timeout)"}
     assert outputs(config) == {}
+
+
+@pytest.mark.parametrize("given", [None, "3"])
+def test_worker_processes_share_the_cores(squares: Make, monkeypatch: pytest.MonkeyPatch, given: str | None) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    cores = len(os.sched_getaffinity(0))
+    config = squares({"use": "process", "workers": cores, "attempts": 1}, numbers=(1,), faults={1: "threads"})
+    assert run_stage(config, "squares").quarantined == {"1": f"RuntimeError: {given or 1} threads"}
+    assert os.environ.get("OMP_NUM_THREADS") == given
 
 
 @pytest.mark.parametrize("executor", [{"use": "inline"}, {"use": "process", "workers": 1}])

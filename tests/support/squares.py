@@ -51,6 +51,8 @@ class Squares(Stage):
             once.touch()
         if fault.startswith("raise"):
             raise RuntimeError(f"number {n} is broken")
+        if fault.startswith("threads"):
+            raise RuntimeError(f"{os.environ.get('OMP_NUM_THREADS')} threads")
         if fault.startswith("user"):
             raise UserError(f"number {n} is not allowed")
         if fault.startswith("die"):
