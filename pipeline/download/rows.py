@@ -53,7 +53,8 @@ def rows_of(metadata: pa.Table, settled: Mapping[int, str], *, hashes: bool, box
 def samples_per_shard(metadata: pa.Table) -> int:
     """Return how many rows a full metadata file has, which decides the digits of the keys: no fewer than this one."""
     noted = (metadata.schema.metadata or {}).get(b"rows_per_file", b"")
-    return max(1, metadata.num_rows, int(noted) if re.fullmatch(rb"[0-9]{1,9}", noted) else 0)
+    told = int(noted) if re.fullmatch(rb"[0-9]{1,9}", noted) else 0
+    return max(1, int(metadata.num_rows), told)
 
 
 def carried(metadata: pa.Table) -> pa.Table:
