@@ -63,9 +63,8 @@ class Drive:
             with self.executor.open(self.stage) as workers:
                 while (self.queue or self.flight) and not self.stopped:
                     self._fill(workers)
-                    since = dict(workers.running())
                     if (found := workers.next(TICK)) is not None:
-                        self._settle(workers, *found, since.get(found[0]))
+                        self._settle(workers, *found)
                     self._watch(workers)
                     self._beat(workers)
                 self._beat(workers, now=True)
@@ -86,7 +85,7 @@ class Drive:
         self.flight[attempt] = unit
         workers.submit(attempt, unit, apart)
 
-    def _settle(self, workers: Workers, attempt: int, outcome: Outcome, since: float | None = None) -> None:
+    def _settle(self, workers: Workers, attempt: int, outcome: Outcome) -> None:
         """Take note of an attempt that has ended: the first success counts, the last failure does."""
         unit = self.flight.pop(attempt)
         others = [number for number, other in self.flight.items() if other.name == unit.name]
@@ -100,8 +99,7 @@ class Drive:
             self._failed(workers, unit, outcome, others)
             return
         self._end(workers, others)
-        if since is not None:
-            self.times.append(time.monotonic() - since)
+        self.times.append(sum(row.seconds for row in outcome.rows))  # as the worker saw it, which no wait distorts
 
     def _failed(self, workers: Workers, unit: Unit, outcome: Outcome, others: list[int]) -> None:
         """Try a unit again, leave it to the other attempt at it, or give it up."""

@@ -199,3 +199,26 @@ def test_attempts_lost_with_their_machine_do_not_count_soon(tmp_path: Path) -> N
     drive = Drive(executor, stage, Journal(stage.store), pulse, Meter("squares", 1))
     drive.run(stage.plan())
     assert (pulse.retries, list(drive.quarantined)) == (LOST - 1, ["1"])
+
+
+class Quick(Scripted):
+    """Workers that nobody ever sees at work, so quick are they; the first attempt at the last unit hangs for long."""
+
+    def submit(self, attempt: int, unit: Unit, apart: int | None = None) -> None:
+        super().submit(attempt, unit, apart)
+        self.flight[attempt] = unit, time.monotonic() - 100
+        self.hanging = {attempt} if unit.spec["n"] == 5 and apart is None else set()
+
+    def running(self) -> Mapping[int, float]:
+        return {attempt: since for attempt, (_, since) in self.flight.items() if attempt in self.hanging}
+
+
+def test_how_long_units_take_is_known_even_where_none_was_seen_at_work(tmp_path: Path) -> None:
+    stage = Squares(pool=str(tmp_path), run_dir=str(tmp_path))
+    workers = Quick(stage, 2, random.Random(1))
+    executor = Script(given=workers, attempts=100, max_failed=1.0, unit_timeout=1000)
+    drive = Drive(executor, stage, Journal(stage.store), Pulse("squares", planned=5), Meter("squares", 5))
+    with stage.store.exclusive():
+        drive.run(stage.plan())
+    assert drive.pulse.done == 5
+    assert workers.stopped, "the hanging attempt is ended when the one beside it has made the unit"
