@@ -3,7 +3,8 @@
     python -m benchmarks.run_all [--quick] [--only reshard,shards] [--out docs/benchmarks.md]
 
 Each is a process of its own, one after the other. One that fails, or prints no result, is listed with its error, and
-the command ends with 1 after all have run.
+the command ends with 1 after all have run. Those that want pictures get photographs where `../shared/data` has them.
+`soak` compares nothing and `text_cascade` wants a scored pool: they are run by hand.
 """
 
 import argparse
@@ -31,10 +32,14 @@ QUICK = {
     "shards": "--samples 500",
 }
 """Arguments for a run of about a minute each, where the defaults take longer."""
-NO_BENCHMARKS = ("drawings", "run_all", "download_server")
+RUNS = {"download": ("", "--settings datacomp", "--profile", "--profile --settings datacomp")}
+"""Arguments of the several runs of a benchmark; the others run once, with their defaults."""
+PHOTOGRAPHS = ROOT.parent / "shared/data/imagenet_samples_256px.parquet"
+WANT_PICTURES = ("score_clip", "shards", "text_detection")
+BY_HAND = ("drawings", "run_all", "download_server", "soak", "text_cascade")
 PACKAGES = "torch open_clip_torch webdataset img2dataset easyocr ray pyarrow numpy faiss-cpu scikit-learn pandas"
-RESULT = re.compile(r"\d(?:\.\d+)?x\b|\bratio\b|pictures/s|img/s|error", re.IGNORECASE)
-"""What a line of results has: a ratio or a rate."""
+RESULT = re.compile(r"\d(?:\.\d+)?x\b|\bratio\b|pictures/s|img/s|\bms\b|error", re.IGNORECASE)
+"""What a line of results has: a ratio, a rate or a time."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", help="names with commas; default: all")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/benchmarks.md")
     arguments = parser.parse_args(argv)
-    names = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in NO_BENCHMARKS)
+    names = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in BY_HAND)
     if arguments.only:
         chosen = arguments.only.split(",")
         if unknown := set(chosen) - set(names):
@@ -63,9 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = chosen
     outcomes = []
     for name in names:
-        options = shlex.split(QUICK.get(name, "")) if arguments.quick else []
-        outcomes.append(perform([sys.executable, "-m", f"benchmarks.{name}", *options]))
-        arguments.out.write_text(page(outcomes), encoding="utf-8")  # what is done is kept, whatever comes next
+        for options in (QUICK.get(name, ""),) if arguments.quick else RUNS.get(name, ("",)):
+            pictures = ["--images", os.path.relpath(PHOTOGRAPHS, ROOT)] if name in WANT_PICTURES else []
+            given = [*shlex.split(options), *(pictures if PHOTOGRAPHS.exists() else [])]
+            outcomes.append(perform([sys.executable, "-m", f"benchmarks.{name}", *given]))
+            arguments.out.write_text(page(outcomes), encoding="utf-8")  # what is done is kept, whatever comes next
     return int(any(outcome.failed for outcome in outcomes))
 
 
