@@ -5,9 +5,9 @@
 A server in a process of its own serves JPEGs from memory on 127.0.0.1: photographs (ImageNet samples, where
 `../shared/data` has them, enlarged to --size), else rendered ones. img2dataset runs as its command would, with a
 process for each core and 64 threads each, and stores sha256 and EXIF like ours; ours as `winnow run` would, inline. The
-medians of the ratios of such pairs are printed: of the time that shards take (img2dataset's own `duration` of each,
-processes side by side; ours from the first unit's start to the last one's end), and of the whole command, a fresh
-interpreter's start included. `--settings datacomp` is DataComp's: 512 px, originals of 1,000 px.
+medians of the ratios of such pairs are printed: of the time that shards take (from the start of img2dataset's first to
+the end of its last; of ours the stage, once everything is imported), and of the whole command, a fresh interpreter's
+start included. `--settings datacomp` is DataComp's: 512 px, originals of 1,000 px.
 
 `--cpu` compares CPU time per picture instead, of img2dataset's Downloader and ours in this process: what a machine that
 others use too can tell. `--profile` prints where our time goes, in milliseconds of CPU per picture.
@@ -53,7 +53,11 @@ def main() -> None:
     parser.add_argument("--override", action="append", default=[], help="such as download.fast_decode=false")
     parser.add_argument("--cpu", action="store_true", help="compare CPU time per picture")
     parser.add_argument("--profile", action="store_true", help="print where our time goes instead")
+    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)  # the config that a subprocess is to run
     arguments = parser.parse_args()
+    if arguments.run:
+        run(arguments.run, arguments.override)
+        return
     size = arguments.size or {"small": 500, "datacomp": 1000}[arguments.settings]
     image_size = arguments.image_size or {"small": 256, "datacomp": 512}[arguments.settings]
     with tempfile.TemporaryDirectory() as name:
@@ -190,11 +194,24 @@ def ours(folder: Path, name: str, image_size: int, per_shard: int, overrides: Se
     }
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(config))
+    changes = [part for override in overrides for part in ("--override", override)]
     start = time.perf_counter()
-    command([sys.executable, "-m", "pipeline", "run", str(path), *overrides])
-    whole = time.perf_counter() - start
-    rows = [json.loads(each.read_text()) for each in (folder / name / "journal").glob("download~*.json")]
-    return sum(row["seconds"] for row in rows), whole
+    printed = command([sys.executable, "-m", "benchmarks.download", "--run", str(path), *changes])
+    return float(printed), time.perf_counter() - start
+
+
+def run(path: Path, overrides: Sequence[str]) -> None:
+    """Run a config and print the seconds that its download took once everything was imported."""
+    from pipeline.config import RunConfig
+    from pipeline.runner import run_stage
+
+    config = RunConfig(path, overrides)
+    run_stage(config, "ingest")
+    config.stages["download"].setup()
+    start = time.perf_counter()
+    summary = run_stage(config, "download")
+    assert not summary.quarantined, summary.quarantined
+    sys.stdout.write(f"{time.perf_counter() - start}\n")
 
 
 def cpu(folder: Path, image_size: int, pairs: int) -> None:
@@ -237,12 +254,13 @@ def cpu(folder: Path, image_size: int, pairs: int) -> None:
     print(f"median of {len(ratios)} ratios of CPU time: {statistics.median(ratios):.2f}x")
 
 
-def command(arguments: Sequence[str]) -> None:
-    """Run a command quietly; its output is shown where it fails."""
+def command(arguments: Sequence[str]) -> str:
+    """Run a command quietly and return the last line it prints; its output is shown where it fails."""
     environment = {**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1", "PYTHONPATH": str(ROOT)}
     result = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if result.returncode:
         raise RuntimeError(result.stdout + result.stderr)
+    return (result.stdout.splitlines() or [""])[-1]
 
 
 def compare(folder: Path, theirs: str, mine: str, number: int) -> None:
