@@ -121,8 +121,10 @@ class PoolColumns:
         with ThreadPoolExecutor(self._readers, "columns") as readers:
             try:
                 while waiting or ahead:
-                    # large row groups are not read far ahead
-                    while waiting and sum(size for size, _ in ahead) <= self._readers * self.chunk_rows:
+                    # a chunk for each thread; beyond that, large row groups are not read far ahead
+                    while waiting and (
+                        len(ahead) < self._readers or sum(size for size, _ in ahead) <= self._readers * self.chunk_rows
+                    ):
                         pieces, start = waiting.popleft()
                         size = sum(len(piece.uids) for piece in pieces)
                         ahead.append((size, readers.submit(self._worked, work, pieces, start, families)))
