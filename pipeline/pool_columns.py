@@ -82,6 +82,7 @@ class PoolColumns:
         self._readers = min(READERS, os.cpu_count() or 1) if pool.is_local else READERS
         with ThreadPoolExecutor(self._readers) as readers:
             pieces = [piece for found in readers.map(self._scan, tables) for piece in found]
+            self._again = _repeated([piece.uids for piece in pieces], readers)
         self._sizes: dict[str, int] = {}
         for piece in pieces:
             self._sizes[piece.table.name] = piece.start + len(piece.uids)
@@ -89,7 +90,6 @@ class PoolColumns:
         self._starts = list(
             accumulate((sum(len(piece.uids) for piece in pieces) for pieces in self._chunks), initial=0)
         )[:-1]
-        self._again = _repeated([piece.uids for piece in pieces])
         self._checked: set[tuple[str, str, int]] = set()
         pa.default_memory_pool().release_unused()  # Arrow keeps what the decoding took, a quarter of the uids
         self.num_rows = sum(self._sizes.values())
@@ -251,17 +251,18 @@ def _grouped(items: Sequence[Any], sizes: Sequence[int], least: int) -> list[lis
     return groups
 
 
-def _repeated(parts: Sequence[NDArray[np.void]]) -> NDArray[np.int64]:
+def _repeated(parts: Sequence[NDArray[np.void]], threads: ThreadPoolExecutor) -> NDArray[np.int64]:
     """Return the sorted places, counted through all parts, of uids that occur at an earlier place.
 
     The upper words, of which two are hardly ever equal by chance, tell which rows need a closer look.
     """
-    twice = []
-    for leading in range(_RANGES):  # a range of words at a time, to sort few
+
+    def twice(leading: int) -> NDArray[np.uint64]:
         words = np.concatenate([np.zeros(0, np.uint64), *(_leading(part["f0"], leading) for part in parts)])
         words.sort()
-        twice.append(np.unique(words[1:][words[1:] == words[:-1]]))
-    equal = np.concatenate(twice)
+        return np.unique(words[1:][words[1:] == words[:-1]])
+
+    equal = np.concatenate(list(threads.map(twice, range(_RANGES))))  # a range of words at a time, to sort few
     if not len(equal):
         return np.zeros(0, np.int64)
     places, uids = [], []
