@@ -119,13 +119,13 @@ def batches(
     share = batch_size // world_size
     shorter = round(system.image_size * _MARGIN)
 
-    def load(index: int, position: int) -> tuple[Tensor, Tensor]:
+    def load(index: int, position: int) -> tuple[NDArray[np.uint8], Tensor]:
         picture, caption = pairs.read(index, shorter)
         crop = system.crop(picture, np.random.default_rng([order.seed, position, 1]))
-        return torch.from_numpy(np.array(crop)).permute(2, 0, 1), system.tokenize(caption)
+        return crop, system.tokenize(caption)
 
     def stream() -> Generator[Batch, None, None]:
-        waiting: deque[list[Future[tuple[Tensor, Tensor]]]] = deque()
+        waiting: deque[list[Future[tuple[NDArray[np.uint8], Tensor]]]] = deque()
         begin = start
         while begin < stop or waiting:
             while begin < stop and len(waiting) < _AHEAD:
@@ -134,7 +134,8 @@ def batches(
                 waiting.append([pool.submit(load, index, position) for position, index in picks])
                 begin += batch_size
             images, tokens = zip(*(future.result() for future in waiting.popleft()), strict=True)
-            yield Batch(torch.stack(images), torch.stack(tokens))
+            stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+            yield Batch(stacked, torch.stack(tokens))
 
     pool = ThreadPoolExecutor(num_workers, thread_name_prefix="decode")
     try:

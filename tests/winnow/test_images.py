@@ -88,6 +88,21 @@ def test_exif_orientation_is_applied(orientation, format):
     assert off_by(data, turns[orientation](PIXELS)) < 4
 
 
+def test_an_orientation_in_xmp_is_applied():
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    data = encode(Image.fromarray(PIXELS), "JPEG", quality=98, xmp=xmp)
+    assert off_by(data, np.rot90(PIXELS, -1)) < 4
+
+
+def test_jpegs_are_decoded_alike_with_metadata_and_without():
+    """Pillow reads the header of the one with EXIF, libjpeg-turbo that of the other."""
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    plain, tagged = (encode(Image.fromarray(PIXELS), "JPEG", **more) for more in ({}, {"exif": exif}))
+    assert b"Exif" in tagged and b"Exif" not in plain
+    assert np.array_equal(decode_image(plain), decode_image(tagged))
+
+
 def test_the_first_frame_of_an_animation_counts():
     frames = [Image.new("RGB", (20, 10), color) for color in ("red", "blue")]
     data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
@@ -114,10 +129,11 @@ def test_a_bomb_is_refused_by_its_header_alone():
     with pytest.raises(ImageError, match="too large: 60000x60000"):
         decode_image(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT")
     limit = PIXELS.shape[0] * PIXELS.shape[1]
-    data = encode(Image.fromarray(PIXELS), "PNG")
-    assert decode_image(data, max_pixels=limit).shape == PIXELS.shape
-    with pytest.raises(ImageError, match="too large"):
-        decode_image(data, max_pixels=limit - 1)
+    for format in ("PNG", "JPEG"):
+        data = encode(Image.fromarray(PIXELS), format)
+        assert decode_image(data, max_pixels=limit).shape == PIXELS.shape
+        with pytest.raises(ImageError, match="too large"):
+            decode_image(data, max_pixels=limit - 1)
 
 
 @settings(max_examples=150)
