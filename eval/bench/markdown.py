@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from eval.bench.data import Answer, Bench, Comparison, Table, Truth
 from eval.bench.text import p_value, percent, points, signed
+from eval.bench.words import of_table
 from eval.statistics import Estimate
 
 __all__ = ["render_markdown"]
@@ -63,7 +64,7 @@ def _table(bench: Bench, table: Table) -> list[str]:
     seeds = sorted({seed for score in table.scores for seed in score.by_seed}, key=lambda seed: (len(seed), seed))
     chance = f" Chance is {100 * table.chance:.1f} %." if table.chance is not None else ""
     words = f"{table.num_examples:,} test pictures.{chance} Means over seeds with 95 % t intervals."
-    parts = [words]
+    parts = [words, "\n".join(f"- {line}" for line in of_table(bench, table))]
     by_name = {(c.strategy, c.role): c for c in table.comparisons}
     roles = [role for role in ROLES if any(c.role == role for c in table.comparisons)]
     head = ["subset", "mean", *[f"seed {seed}" for seed in seeds]]

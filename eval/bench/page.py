@@ -8,6 +8,7 @@ from markupsafe import Markup, escape
 
 from eval.bench.data import Bench, Score, Table
 from eval.bench.text import p_value, points, signed
+from eval.bench.words import of_table
 from eval.report.svg import Svg, dot_plot
 from eval.statistics import Estimate
 
@@ -31,7 +32,10 @@ def render_page(bench: Bench) -> str:
         bench=bench,
         style=Markup((files("eval.report") / "style.css").read_text(encoding="utf-8")),
         kept=rows,
-        tables=[(table, _scores(table, series), _differences(table, series)) for table in bench.tables],
+        tables=[
+            (table, of_table(bench, table), _scores(table, series), _differences(table, series))
+            for table in bench.tables
+        ],
         roles={"control": "random of its size", "no_filter": "no_filter", "strategy": "each other"},
     )
 

@@ -6,22 +6,25 @@ from eval.bench.data import Answer, Bench, Comparison, Table, Truth
 from eval.bench.text import signed
 from eval.statistics import Estimate
 
-__all__ = ["limits", "statements"]
+__all__ = ["limits", "of_table", "statements"]
 
 RIVALS = {"control": "a random subset of the same size", "no_filter": "no filter"}
 
 
 def statements(bench: Bench) -> list[str]:
-    """Return the findings: the order of each table, who beats whom, and the direct questions' answers."""
-    out = []
-    if bench.truth:
-        out += _kept(bench.truth)
-    for table in bench.tables:
-        out.append(_order(bench, table))
-        out += [_verdicts(table, role) for role in RIVALS if any(c.role == role for c in table.comparisons)]
+    """Return the findings: the purest subset, and the answers to the direct questions."""
+    out = _kept(bench.truth) if bench.truth else []
     for answer in bench.answers:
         out += _answer(answer, bench.truth)
     return out
+
+
+def of_table(bench: Bench, table: Table) -> list[str]:
+    """Return what one table of models shows: the order of their means, and who differs from which rival."""
+    return [
+        _order(bench, table),
+        *[_verdicts(table, role) for role in RIVALS if any(c.role == role for c in table.comparisons)],
+    ]
 
 
 def limits(bench: Bench) -> list[str]:
@@ -98,13 +101,17 @@ def _answer(answer: Answer, truth: Truth | None) -> list[str]:
     elif names:
         what = ", ".join(changes) if changes else "of no category differ beyond their intervals"
         out.append(f"{first} minus {second}: kept shares {what}; precision {_change(answer.kept['precision'])}.")
+    found: dict[str, list[str]] = {"better": [], "worse": [], "none": []}
     for table, comparison in answer.comparisons:
-        words = {
-            "better": f"{first} is better than {second} by {_change(comparison.corrected)}",
-            "worse": f"{first} is worse than {second} by {_change(comparison.corrected)}",
-            "none": f"no difference between {first} and {second} can be shown ({_change(comparison.corrected)})",
-        }
-        out.append(f"By {_title(table)}, {words[comparison.verdict]}.")
+        found[comparison.verdict].append(f"{_title(table)} ({_change(comparison.corrected)})")
+    words = {
+        "better": f"{first} is better than {second} by ",
+        "worse": f"{first} is worse than {second} by ",
+        "none": f"no difference between {first} and {second} can be shown by ",
+    }
+    parts = [words[verdict] + ", ".join(tables) for verdict, tables in found.items() if tables]
+    if parts:
+        out.append(f"Of the models trained on them, {'; '.join(parts)}.")
     return out
 
 

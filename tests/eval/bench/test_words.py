@@ -14,7 +14,7 @@ from eval.bench.markdown import render_markdown
 from eval.bench.page import render_page
 from eval.bench.text import p_value, percent, points, signed
 from eval.bench.truth import Pairs
-from eval.bench.words import limits, statements
+from eval.bench.words import limits, of_table, statements
 from eval.statistics import Estimate
 
 
@@ -50,7 +50,8 @@ def bench() -> Bench:
 
 
 def test_findings_say_what_was_planted(bench: Bench) -> None:
-    best, order, control, baseline, kept, models = bench.statements
+    best, kept, models = bench.statements
+    order, control, baseline = of_table(bench, bench.tables[0])
     assert best.startswith("Of what `strong` keeps, 100.0 %")
     assert order.index("strong") < order.index("no_filter") < order.index("weak")
     assert "random-" not in order
@@ -62,13 +63,13 @@ def test_findings_say_what_was_planted(bench: Bench) -> None:
         assert none == "no difference can be shown for idle."
     assert "of `text` -100.0 points" in kept
     assert "of `visual` +" in kept
-    assert "strong is better than weak by +" in models
+    assert "strong is better than weak by accuracy on colors (clip) (+" in models
 
 
 def test_absence_of_differences_is_said() -> None:
     table = make_table(outcomes(dict.fromkeys(RATES, 0.45)), CONTROLS, draws=500)
     found = Bench("t", "c", {}, 500, controls=CONTROLS, tables=[table])
-    assert statements(found)[1].endswith("no difference can be shown for any of 3 strategies.")
+    assert of_table(found, table)[1].endswith("no difference can be shown for any of 3 strategies.")
 
 
 def test_equal_strategies_keep_the_same_pairs() -> None:
