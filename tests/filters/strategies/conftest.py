@@ -112,6 +112,7 @@ def awkward() -> Columns:
         prototypes__similarity=scores(),
         **{f"{name}__similarity": scores() for name in SIMILARITIES},
         **{f"{name}__score": scores() for name in ("neg_clip_loss", "norm_sim", "vas")},
+        **{f"hyperbolic__{name}": scores() for name in ("image_specificity", "text_specificity", "negative_distance")},
     )
     clusters = rng.integers(0, 5, n)
     pool.columns["prototypes.cluster"] = np.where(rng.random(n) < 0.1, nan, clusters)
