@@ -87,15 +87,21 @@ def descends(pid: int, ancestor: int) -> bool:
 
 
 def kill_actor(cluster: Any, actors: list[Any]) -> None:
-    """Let Ray kill an actor."""
+    """Let Ray kill an actor at work: one that does not answer at once."""
     import ray
 
-    ray.kill(actors[0])
+    answers = {actor.__ray_ready__.remote(): actor for actor in actors}
+    _, busy = ray.wait(list(answers), num_returns=len(answers), timeout=0.3)
+    assert busy, "no actor is at work"
+    ray.kill(answers[busy[0]])
 
 
 def kill_node(cluster: Any, actors: list[Any]) -> None:
-    """Take a node away without a farewell."""
-    cluster.remove_node(cluster.workers.pop(0), allow_graceful=False)
+    """Take away, without a farewell, the node whose actor is at work."""
+    pid = busy_pid(actors)
+    (node,) = [node for node in cluster.workers if descends(pid, node.all_processes["raylet"][0].process.pid)]
+    cluster.workers.remove(node)
+    cluster.remove_node(node, allow_graceful=False)
 
 
 @pytest.mark.parametrize("kill", [kill_process, kill_actor, kill_node])
