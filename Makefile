@@ -36,7 +36,7 @@ bench: $(READY)
 
 # The exact versions everything was tested with. It names packages and versions, never addresses.
 lock:
-	uv pip compile pyproject.toml --extra text --extra demo --extra curate --extra dev --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra text --extra demo --extra curate --extra dev --universal --python-version 3.11 --fork-strategy fewest \
 		--no-header --no-annotate -o requirements.txt
 
 $(READY): requirements.txt pyproject.toml
