@@ -42,8 +42,7 @@ def _table(pool: Store, tar: str) -> pa.Table:
     rows: list[dict[str, Any]] = []
     with pool.open(tar) as file:
         for sample in read_shard(file, tar):
-            caption = sample.caption if "txt" in sample.members else sample.meta.get("caption")
-            own = {"caption": caption, "key": sample.key, "status": "success", "error_message": None}
+            own = {"caption": sample.caption, "key": sample.key, "status": "success", "error_message": None}
             rows.append({**sample.meta, **own})
     names = dict.fromkeys((*FIRST, *(name for row in rows for name in row)))
     return pa.table({name: _column([row.get(name) for row in rows], name) for name in names})

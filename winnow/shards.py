@@ -46,8 +46,11 @@ class Sample:
 
     @property
     def caption(self) -> str:
-        """The text of the pair, "" where the sample has none."""
-        return self.members.get("txt", b"").decode("utf-8", "replace")
+        """The text of the pair: its .txt, else what its sidecar says, "" where the sample has none."""
+        if "txt" in self.members:
+            return self.members["txt"].decode("utf-8", "replace")
+        caption = self.meta.get("caption")
+        return caption if isinstance(caption, str) else ""
 
     @property
     def meta(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from winnow.errors import UserError
-from winnow.shards import ShardWriter, index_shard, read_shard, sample_bytes
+from winnow.shards import Sample, ShardWriter, index_shard, read_shard, sample_bytes
 
 KEYS = st.text("abcXYZ0189_-", min_size=1, max_size=40)
 SUFFIXES = st.sampled_from(["jpg", "png", "txt", "json", "cls"])
@@ -44,6 +44,20 @@ def test_what_is_written_is_read_by_us_and_by_tarfile(samples):
         assert all(member.mtime == 0 and member.uid == 0 for member in tar)
     assert members == {f"{key}.{suffix}": content for key, parts in samples for suffix, content in parts.items()}
     assert write(samples) == data
+
+
+@pytest.mark.parametrize(
+    ("members", "caption"),
+    [
+        ({"txt": b"a dog", "json": b'{"caption": "a cat"}'}, "a dog"),
+        ({"txt": b"", "json": b'{"caption": "a cat"}'}, ""),
+        ({"json": b'{"caption": "a cat"}'}, "a cat"),
+        ({"json": b'{"caption": 7}'}, ""),
+        ({"jpg": b"..."}, ""),
+    ],
+)
+def test_a_caption_is_the_text_else_what_the_sidecar_says(members, caption):
+    assert Sample("0", members).caption == caption
 
 
 def test_webdataset_reads_ours_and_we_read_webdatasets(tmp_path):
