@@ -16,38 +16,41 @@ CONFIG = """
 pool: pool
 run_dir: run
 seed: 3
-source: {{use: webnoise, num_samples: 45, num_trusted: 32, num_heldout: 9}}
-executor: {{use: process, workers: 2}}
-ingest: {{rows_per_file: 15}}
-download: {{image_size: 128, timeout: 60, stall_timeout: 30, retries: 1}}  # only a busy machine could reach these
+source: {use: webnoise, num_samples: 45, num_trusted: 32, num_heldout: 9}
+executor: {use: process, workers: 2}
+ingest: {rows_per_file: 15}
+download: {image_size: 128, timeout: 60, stall_timeout: 30, retries: 1}  # only a busy machine could reach these
+score:
+  scorers:
+    caption_stats: {}
+    image_stats: {}
+select:
+  strategies:
+    no_filter: {}
+    sharp: {use: clip_score, score: image_stats.sharpness, fraction: 0.5}
+    half: {use: random_subset, fraction: 0.5}
+reshard: {samples_per_shard: 20}
+"""
+NETWORK = f"""
 filternet:
   networks:
     trusted:
-      system: {{use: clip, model: "{repository}/configs/models/winnow-tiny.json"}}
+      system: {{use: clip, model: "{ROOT}/configs/models/winnow-tiny.json"}}
       samples_seen: 48
       batch_size: 16
       checkpoint_every: 16
       snapshots: 2
-score:
-  scorers:
-    clip:
-      model: "{repository}/configs/models/winnow-tiny.json"
-      pretrained: "${{run_dir}}/filternet/trusted/model.pt"
-    caption_stats: {{}}
-    image_stats: {{}}
-select:
-  strategies:
-    no_filter: {{}}
-    clip_score: {{fraction: 0.5}}
-    half: {{use: random_subset, fraction: 0.5}}
-reshard: {{samples_per_shard: 20}}
 """
+SCORER = f"""
+    clip: {{model: "{ROOT}/configs/models/winnow-tiny.json", pretrained: "${{run_dir}}/filternet/trusted/model.pt"}}
+"""
+WITH_NETWORK = NETWORK + CONFIG.replace("  scorers:\n", "  scorers:" + SCORER)
 
 
-def start(root: Path) -> subprocess.Popen[bytes]:
+def start(root: Path, config: str) -> subprocess.Popen[bytes]:
     """Start the run in its own process."""
     root.mkdir(exist_ok=True)
-    (root / "config.yaml").write_text(CONFIG.format(repository=ROOT))
+    (root / "config.yaml").write_text(config)
     with (root / "log.txt").open("ab") as log:
         command = [sys.executable, "-m", "pipeline", "run", "config.yaml"]
         return subprocess.Popen(command, stdout=log, stderr=log, cwd=root, env={**os.environ, "PYTHONPATH": str(ROOT)})
@@ -74,10 +77,12 @@ def finished_products(root: Path) -> int:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("times", [1, pytest.param(5, marks=pytest.mark.slow)])
-def test_killed_runs_end_like_an_undisturbed_one(tmp_path: Path, times: int) -> None:
+@pytest.mark.parametrize(
+    ("config", "times"), [(CONFIG, 2), pytest.param(WITH_NETWORK, 5, marks=pytest.mark.slow)], ids=["data", "all"]
+)
+def test_killed_runs_end_like_an_undisturbed_one(tmp_path: Path, config: str, times: int) -> None:
     calm = tmp_path / "calm"
-    assert start(calm).wait() == 0, (calm / "log.txt").read_text()
+    assert start(calm, config).wait() == 0, (calm / "log.txt").read_text()
     total = finished_products(calm)
 
     torn = tmp_path / "torn"
@@ -85,7 +90,7 @@ def test_killed_runs_end_like_an_undisturbed_one(tmp_path: Path, times: int) -> 
     targets = sorted(chance.sample(range(total // 3, total - 1), times))
     kills = 0
     for target in targets:
-        process = start(torn)
+        process = start(torn, config)
         while process.poll() is None and finished_products(torn) < target:
             time.sleep(0.02)
         time.sleep(chance.uniform(0, 0.6))
@@ -94,7 +99,7 @@ def test_killed_runs_end_like_an_undisturbed_one(tmp_path: Path, times: int) -> 
             process.wait()
             kills += 1
     assert kills >= 1, "the run must have been disturbed for this test to say anything"
-    assert start(torn).wait() == 0, (torn / "log.txt").read_text()
+    assert start(torn, config).wait() == 0, (torn / "log.txt").read_text()
 
     expected = hashes(calm)
     assert len(expected) > 20
