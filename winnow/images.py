@@ -58,7 +58,7 @@ def decode_image(data: bytes, max_pixels: int = 64_000_000, min_side: int | None
 def _plain_jpeg(data: bytes) -> tuple[int, int] | None:
     """Return the (width, height) of a colour JPEG that says nothing of an orientation, None of any other picture.
 
-    Its header is read in a tenth of the time that Pillow takes.
+    Its header is read in a fifth of the time that Pillow takes.
     """
     if not data.startswith(b"\xff\xd8\xff") or b"Exif" in data or b"Orientation" in data:
         return None
