@@ -218,7 +218,6 @@ def cpu(folder: Path, image_size: int, pairs: int) -> None:
     """Print the CPU time per picture of both, and the median of the ratios."""
     from pipeline.download.collect import collect
     from pipeline.download.convert import Row
-    from pipeline.download.peer import collect_with_img2dataset
     from pipeline.download.shard import write_shard
     from pipeline.stages.download import Download
 
@@ -231,7 +230,7 @@ def cpu(folder: Path, image_size: int, pairs: int) -> None:
 
     def theirs_once(attempt: Path) -> None:
         with tempfile.TemporaryFile() as spool:
-            collect_with_img2dataset(peer, rows, attempt, spool)
+            peer.ask_img2dataset(rows, attempt, spool)
 
     def ours_once(attempt: Path) -> None:
         with tempfile.TemporaryFile() as spool:
@@ -280,7 +279,7 @@ def profile(folder: Path, image_size: int, per_shard: int) -> None:
     from pipeline.download.exif import exif_json
     from pipeline.download.fetch import Fetched, Fetcher
     from pipeline.download.resize import Resizer
-    from pipeline.perform import perform
+    from pipeline.engine.perform import perform
     from pipeline.stages.download import Download
     from pipeline.stages.ingest import Ingest
     from winnow.shards import sample_bytes

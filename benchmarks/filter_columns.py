@@ -127,7 +127,7 @@ def held(pid: int) -> int:
 
 def winnow(root: Path) -> None:
     """Run the stage."""
-    from pipeline.perform import perform
+    from pipeline.engine.perform import perform
     from pipeline.stages.select import Select
 
     stage = Select(pool=str(root / "pool"), run_dir=str(root / "winnow"), strategies={"kept": RULES})

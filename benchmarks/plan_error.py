@@ -5,7 +5,7 @@
 Both runs are loops on WebNoise up to the resharded subsets: a web server that misbehaves, a download, a CLIP of a few
 layers and cheap scorers, three strategies. Times are those of a clock: where the machine's load changes between the
 runs, the error is the load's. `--rates` prints the rates that both runs together give, and those of single scorers, in
-the form of `pipeline/reference_rates.yaml`.
+the form of `pipeline/planning/reference_rates.yaml`.
 """
 
 import argparse
@@ -22,9 +22,9 @@ import torch
 import yaml
 
 from pipeline.config import RunConfig
-from pipeline.cost import fit
-from pipeline.measured import Measured, measure
-from pipeline.plan import plan
+from pipeline.planning.cost import fit
+from pipeline.planning.forecast import plan
+from pipeline.planning.measured import Measured, measure
 from pipeline.runner import run_stage
 from winnow.openclip import create_clip
 

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.clustering import Clustered, kmeans, nearest
 from filters.pool_scorers.neg_clip_loss import NegClipLoss
 from filters.pool_scorers.semantic_duplicates import SemanticDuplicates
 from filters.strategy import Columns
 from filters.subset import argsort_uids, hash_uids
+from filters.vectors.clustering import Clustered, kmeans, nearest
 from winnow.uid import UID
 
 Vectors = NDArray[np.float32]

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 import webdataset
 
 from filters.subset import read_subset
-from pipeline.perform import perform
+from pipeline.engine.perform import perform
 from pipeline.stage import Stage
 from pipeline.stages import reshard
 from pipeline.stages.select import Select

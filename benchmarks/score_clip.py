@@ -33,10 +33,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.drawings import emoji
-from filters.compute import cpu_threads
+from filters.models.compute import cpu_threads
 from filters.scorer import Batch
 from filters.scorers.clip import Clip
-from pipeline.samples import decoded_batches
+from pipeline.pools.samples import decoded_batches
 from winnow.openclip import create_clip, model_name
 from winnow.shards import ShardWriter, read_shard
 from winnow.storage import Store

@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.drawings import emoji
-from filters.compute import cpu_threads
-from filters.easyocr_reader import open_reader
-from filters.textdetect.craft import CRAFT
-from filters.textdetect.ppocr import PPOCR
+from filters.models.compute import cpu_threads
+from filters.models.easyocr_reader import open_reader
+from filters.text.detectors.craft import CRAFT
+from filters.text.detectors.ppocr import PPOCR
 from winnow.images import decode_image
 
 Picture = NDArray[np.uint8]

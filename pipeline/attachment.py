@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.tabular import Found, find_files, known_columns
+from pipeline.pools.tabular import Found, find_files, known_columns
 from winnow.component import Component, digest
 from winnow.errors import UserError, unknown
 from winnow.murmur import murmur64

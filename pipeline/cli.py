@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from pipeline.commands.plan import plan_command
+from pipeline.commands.pool import add_to
+from pipeline.commands.status import stage_states
+from pipeline.commands.subset import subset_app
+from pipeline.commands.watch import follow as watch
+from pipeline.commands.why import explain
 from pipeline.config import STAGES, RunConfig
-from pipeline.inspect import stage_states
-from pipeline.plan_cli import plan_command
-from pipeline.pool_commands import add_to
 from pipeline.runner import Summary, run_stage
-from pipeline.subset_cli import subset_app
-from pipeline.watch import follow as watch
-from pipeline.why import explain
 from winnow.errors import UserError
 from winnow.progress import console
 from winnow.registry import names
@@ -42,7 +42,7 @@ REGISTRIES = {
     "samplers": "training.samplers",
     "tasks": "eval.tasks",
     "metrics": "eval.metrics",
-    "executors": "pipeline.executors",
+    "executors": "pipeline.engine.executors",
 }
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.bench import expand
-from pipeline.executor import Executor
+from pipeline.engine.executor import Executor
 from pipeline.stage import Stage
 from winnow.component import build
 from winnow.config import load_config
@@ -16,7 +15,7 @@ from winnow.errors import UserError, unknown
 from winnow.registry import resolve
 from winnow.storage import Store
 
-__all__ = ["STAGES", "RunConfig", "pool_of"]
+__all__ = ["STAGES", "RunConfig", "control_of", "expand", "pool_of"]
 
 STAGES = (
     "ingest",
@@ -36,6 +35,9 @@ STAGES = (
 
 SHARED = ("pool", "run_dir", "seed", "source", "config_path")
 """Top-level keys that are handed to every stage which declares a field of that name."""
+
+CONTROL = "random-"
+SEEDS = [0, 1, 2]
 
 
 class RunConfig:
@@ -65,7 +67,7 @@ class RunConfig:
         raw.setdefault("config_path", str(path))
         self.values: dict[str, Any] = raw
         executor = dict(raw.get("executor") or {})
-        self.executor: Executor = build("pipeline.executors", executor, executor.get("use", "ray"), "executor")
+        self.executor: Executor = build("pipeline.engine.executors", executor, executor.get("use", "ray"), "executor")
         self.stages: dict[str, Stage] = {name: self._stage(name) for name in STAGES if name in raw}
         self._check_scopes()
 
@@ -107,3 +109,47 @@ def pool_of(where: str) -> Store:
     if where.endswith((".yaml", ".yml")):
         return Store(str(load_config(where).get("pool", "")))
     return Store(where)
+
+
+def control_of(strategy: str) -> str:
+    """Return the name of the random subset that keeps as many samples as a strategy."""
+    return CONTROL + strategy
+
+
+def expand(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config with the section `bench` applied to the others; a config without one stays as it is.
+
+    Every strategy but `no_filter` and those that draw at random gets a control, which is resharded, trained and
+    evaluated wherever the strategy is, unless `bench.controls` is false. Training seeds are 0, 1 and 2 unless given.
+    """
+    out = dict(values)
+    if "bench" not in out:
+        return out
+    bench, select, train = (dict(out.get(name) or {}) for name in ("bench", "select", "train"))
+    if train:
+        out["train"] = train = {"seeds": SEEDS, **train}
+    strategies = dict(select.get("strategies") or {})
+    if bench.get("controls", True) and strategies:
+        controlled = [name for name, spec in strategies.items() if _is_filter(name, spec)]
+        controls = {control_of(name): {"use": "random_subset", "same_size_as": name} for name in controlled}
+        out["select"] = {**select, "strategies": {**strategies, **controls}}
+        if (out.get("reshard") or {}).get("strategies"):
+            out["reshard"] = {**out["reshard"], "strategies": _with(out["reshard"]["strategies"], controlled)}
+        if train.get("recipes"):
+            train["recipes"] = {
+                name: {**recipe, "subsets": _with(recipe["subsets"], controlled)}
+                if isinstance(recipe.get("subsets"), list)
+                else recipe
+                for name, recipe in train["recipes"].items()
+            }
+    return out
+
+
+def _is_filter(name: str, spec: Mapping[str, Any] | None) -> bool:
+    """Tell whether a strategy leaves pairs out for a reason."""
+    return (spec or {}).get("use", name) not in ("no_filter", "random_subset")
+
+
+def _with(names: list[str], controlled: list[str]) -> list[str]:
+    """Return the names with the controls of those that have one."""
+    return list(dict.fromkeys([*names, *(control_of(name) for name in names if name in controlled)]))

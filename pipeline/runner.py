@@ -5,8 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from pipeline.config import RunConfig
-from pipeline.drive import Drive
-from pipeline.pulse import Pulse, PulseFile
+from pipeline.engine.drive import Drive
+from pipeline.engine.pulse import Pulse, PulseFile
 from pipeline.stage import Stage, Unit
 from winnow.journal import Journal
 from winnow.progress import Meter, console, duration

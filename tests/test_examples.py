@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pipeline.config import RunConfig
-from pipeline.executors.ray import Ray
+from pipeline.engine.executors.ray import Ray
 from winnow.component import build
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ def test_the_cluster_config_is_one() -> None:
 def test_the_executor_section_of_the_page_is_valid() -> None:
     text = (ROOT / "docs/cluster.md").read_text()
     section = yaml.safe_load(re.search(r"```yaml\n(executor:.*?)```", text, re.DOTALL)[1])["executor"]  # type: ignore[index]
-    executor = build("pipeline.executors", section, "ray", "executor")
+    executor = build("pipeline.engine.executors", section, "ray", "executor")
     named = set(section) - {"use"}
     assert named == set(Ray.model_fields), "the page shows every field"
     assert executor.per_stage["score"] == {"workers": 8, "gpus_per_worker": 1}

@@ -192,7 +192,7 @@ def test_every_exception_is_still_one() -> None:
 LISTENING = """
 import os
 from pathlib import Path
-from pipeline.executors.ray import Ray, _connect
+from pipeline.engine.executors.ray import Ray, _connect
 
 _connect(Ray())
 import ray

@@ -6,9 +6,9 @@ share of 0.3 at the scale large, 0.03 at xlarge); a sample belongs to the centro
 
 from pydantic import Field
 
-from filters.clustering import Clustered
 from filters.pool_scorer import PoolScores
 from filters.strategy import Pool
+from filters.vectors.clustering import Clustered
 
 __all__ = ["Clusters"]
 

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from filters.compute import cpu_threads, resolve_device
+from filters.models.compute import cpu_threads, resolve_device
 from filters.pool_scorer import PoolScorer, PoolScores
 from filters.strategy import Pool
 from filters.subset import draw
-from filters.target_set import read_vectors, vectors_identity
+from filters.vectors.target_set import read_vectors, vectors_identity
 from winnow.errors import UserError
 
 __all__ = ["Hyperbolic"]
@@ -52,7 +52,7 @@ class Hyperbolic(PoolScorer):
     curvature: float = Field(default=1.0, gt=0)
     """c of the model; its space has the curvature -c."""
     image_references: str = ""
-    """File or folder of tangent vectors of reference pictures, see `filters.target_set.read_vectors`; "" draws them."""
+    """File or folder of tangent vectors of reference pictures (`filters.vectors.target_set.read_vectors`); "" draws."""
     text_references: str = ""
     """The same of reference captions."""
     num_references: int = Field(default=4096, ge=1)

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from filters.models.weights import file_sha256
 from filters.pool_scorer import PoolScorer, PoolScores
 from filters.strategy import Pool
-from filters.weights import file_sha256
 from winnow.errors import UserError, require
 
 __all__ = ["Metaclip"]

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from filters.compute import cpu_threads, resolve_device
-from filters.embeddings import gather, uid_order, unit
+from filters.models.compute import cpu_threads, resolve_device
 from filters.pool_scorer import PoolScorer, PoolScores
 from filters.strategy import Pool
 from filters.subset import hash_uids
+from filters.vectors.embeddings import gather, uid_order, unit
 from winnow.errors import UserError
 
 __all__ = ["NearDuplicates"]

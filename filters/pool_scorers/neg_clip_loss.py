@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from filters.compute import cpu_threads, resolve_device
-from filters.embeddings import gather, unit
+from filters.models.compute import cpu_threads, resolve_device
 from filters.pool_scorer import PoolScorer, PoolScores
 from filters.strategy import Pool
 from filters.subset import hash_uids
+from filters.vectors.embeddings import gather, unit
 
 __all__ = ["NegClipLoss"]
 

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, field_serializer, field_validator, model_validator
 
-from filters.compute import cpu_threads, resolve_device
-from filters.embeddings import BLOCK_ROWS, unit
+from filters.models.compute import cpu_threads, resolve_device
 from filters.pool_scorer import PoolScorer, PoolScores
 from filters.strategy import Pool
-from filters.target_set import TargetSet
+from filters.vectors.embeddings import BLOCK_ROWS, unit
+from filters.vectors.target_set import TargetSet
 from winnow.errors import UserError
 
 __all__ = ["NormSim"]

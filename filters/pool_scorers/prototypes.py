@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from filters.clustering import Clustered
-from filters.embeddings import unit
 from filters.pool_scorer import PoolScores
 from filters.strategy import Pool
+from filters.vectors.clustering import Clustered
+from filters.vectors.embeddings import unit
 
 __all__ = ["Prototypes"]
 

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from filters.clustering import Clustered
-from filters.compute import cpu_threads, resolve_device
-from filters.embeddings import unit
+from filters.models.compute import cpu_threads, resolve_device
 from filters.pool_scorer import PoolScores
 from filters.strategy import Pool
 from filters.subset import hash_uids
+from filters.vectors.clustering import Clustered
+from filters.vectors.embeddings import unit
 
 __all__ = ["SemanticDuplicates"]
 

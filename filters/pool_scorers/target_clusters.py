@@ -10,10 +10,10 @@ from typing import Self
 import numpy as np
 from pydantic import Field
 
-from filters.clustering import Clustered, nearest
 from filters.pool_scorer import PoolScores
 from filters.strategy import Pool
-from filters.target_set import TargetSet
+from filters.vectors.clustering import Clustered, nearest
+from filters.vectors.target_set import TargetSet
 
 __all__ = ["TargetClusters"]
 

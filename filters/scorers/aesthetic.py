@@ -5,7 +5,7 @@ Source: LAION-Aesthetics V1 (one linear layer) and V2 (768, 1024, 128, 64, 16, 1
 
 from typing import ClassVar
 
-from filters.heads import HeadScorer
+from filters.models.heads import HeadScorer
 
 __all__ = ["Aesthetic"]
 

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, PrivateAttr, field_validator
 
-from filters.compute import cpu_threads, resolve_device, resolve_precision
+from filters.models.compute import cpu_threads, resolve_device, resolve_precision
+from filters.models.weights import file_sha256, weights_identity
 from filters.scorer import Batch, Scorer
-from filters.weights import file_sha256, weights_identity
 from winnow.component import Component, validate
 from winnow.errors import UserError, require
 
@@ -96,7 +96,7 @@ class CaptionSimilarity(Scorer):
         hashes = " ".join(f"{path.relative_to(folder)} {file_sha256(path)}" for path in files)
         identity = {"sentences": hashlib.sha256(hashes.encode()).hexdigest()}
         if isinstance(self.captions, FromModel):
-            from filters.clip_inference import PREPROCESSING
+            from filters.models.clip_inference import PREPROCESSING
 
             identity |= {
                 "weights": weights_identity(self.captions.model, self.captions.pretrained),
@@ -114,7 +114,7 @@ class CaptionSimilarity(Scorer):
         device = resolve_device(self.device)
         self._encoder = transformers.SentenceTransformer(str(self._folder()), device=device, local_files_only=True)
         if isinstance(self.captions, FromModel):
-            from filters.captioner import Captioner
+            from filters.models.captioner import Captioner
 
             fields = self.captions.model_dump(exclude={"number"})
             self._captioner = Captioner(**fields, device=self.device, threads=self.threads)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from filters.compute import resolve_device, resolve_precision
+from filters.models.compute import resolve_device, resolve_precision
+from filters.models.weights import weights_identity
 from filters.scorer import Batch, Scorer
-from filters.weights import weights_identity
 
 __all__ = ["Clip"]
 
@@ -40,7 +40,7 @@ class Clip(Scorer):
         Raises:
             UserError: there is no such checkpoint or tag, or the tag belongs to another activation function.
         """
-        from filters.clip_inference import PREPROCESSING
+        from filters.models.clip_inference import PREPROCESSING
 
         return {
             "weights": weights_identity(self.model, self.pretrained),
@@ -55,7 +55,7 @@ class Clip(Scorer):
     def towers(self) -> Any:
         """Return the loaded `ClipTowers`; scorers that are bound to this one share them."""
         if self._towers is None:
-            from filters.clip_inference import ClipTowers
+            from filters.models.clip_inference import ClipTowers
 
             self._towers = ClipTowers(
                 self.model,

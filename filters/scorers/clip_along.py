@@ -13,9 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from filters.compute import resolve_device, resolve_precision
+from filters.models.compute import resolve_device, resolve_precision
+from filters.models.weights import natural_key, weights_identity
 from filters.scorer import Batch, Scorer
-from filters.weights import natural_key, weights_identity
 from winnow.errors import UserError
 
 __all__ = ["ClipAlong"]
@@ -48,7 +48,7 @@ class ClipAlong(Scorer):
         Raises:
             UserError: a path or glob stands for no file.
         """
-        from filters.clip_inference import PREPROCESSING
+        from filters.models.clip_inference import PREPROCESSING
 
         paths = self._paths()
         hashes = " ".join(weights_identity(self.model, path) for path in paths)
@@ -61,7 +61,7 @@ class ClipAlong(Scorer):
 
     def setup(self) -> None:
         """Load every checkpoint."""
-        from filters.clip_inference import ClipTowers
+        from filters.models.clip_inference import ClipTowers
 
         self._towers = [
             ClipTowers(

@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import PrivateAttr
 
 from filters.scorer import Batch, Scorer
+from filters.scorers._shared_clip import clip_peer, similarities
 from filters.scorers.clip import Clip
-from filters.shared_clip import clip_peer, similarities
 
 __all__ = ["ClipFlipped"]
 

@@ -11,10 +11,10 @@ import numpy as np
 from pydantic import Field, PrivateAttr
 
 from filters.gate import Gate
-from filters.masking import Fill, Shape, mask_polygons
 from filters.scorer import Batch, Scorer
+from filters.scorers._shared_clip import clip_peer, similarities
 from filters.scorers.clip import Clip
-from filters.shared_clip import clip_peer, similarities
+from filters.text.masking import Fill, Shape, mask_polygons
 
 __all__ = ["MaskedClip"]
 
@@ -31,7 +31,7 @@ class MaskedClip(Scorer):
     boxes: str = "text_boxes"
     """Key of the text_boxes scorer."""
     fill: Fill = "ring_mean"
-    """Colour of the masked regions, see `filters.masking`."""
+    """Colour of the masked regions, see `filters.text.masking`."""
     shape: Shape = "polygon"
     """What is filled: each "polygon" as detected, or the axis-aligned "box" around it."""
     dilation: int = Field(default=0, ge=0)

@@ -6,7 +6,7 @@ the same for ViT-L/14 and 512, 32, 32, 1 for ViT-B/32. DataComp drops what is ab
 
 from typing import ClassVar
 
-from filters.heads import HeadScorer
+from filters.models.heads import HeadScorer
 
 __all__ = ["Nsfw"]
 

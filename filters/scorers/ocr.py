@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 
 from filters.scorer import Batch, Scorer
-from filters.textrecogniser import TextRecogniser, rectified
-from filters.wordmatch import overlap
+from filters.text.recogniser import TextRecogniser, rectified
+from filters.text.wordmatch import overlap
 from winnow.component import build
 
 __all__ = ["Ocr"]
@@ -30,7 +30,7 @@ class Ocr(Scorer):
     boxes: str = "text_boxes"
     """Key of the text_boxes scorer."""
     recogniser: str | dict[str, Any] = "ppocr"
-    """A file of `filters/textrecognise/` by name, or {use: name, and its fields}."""
+    """A file of `filters/text/recognisers/` by name, or {use: name, and its fields}."""
     min_confidence: float = Field(default=0.5, ge=0, le=1)
     """Confidence below which a line counts as not read: noise in the picture, most of the time."""
 
@@ -80,7 +80,7 @@ class Ocr(Scorer):
 
     def _build(self) -> TextRecogniser:
         spec = {"use": self.recogniser} if isinstance(self.recogniser, str) else self.recogniser
-        recogniser: TextRecogniser = build("filters.textrecognise", spec, "recogniser", "ocr")
+        recogniser: TextRecogniser = build("filters.text.recognisers", spec, "recogniser", "ocr")
         return recogniser
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from pydantic import Field, PrivateAttr
 
-from filters.compute import cpu_threads, resolve_device
+from filters.models.compute import cpu_threads, resolve_device
+from filters.models.weights import file_sha256
 from filters.scorer import Batch, Scorer
-from filters.weights import file_sha256
 from winnow.errors import require
 
 __all__ = ["OpenNsfw"]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 
 from filters.gate import Gate
-from filters.masking import covered
 from filters.scorer import Batch, Scorer
-from filters.textdetector import TextDetector
+from filters.text.detector import TextDetector
+from filters.text.masking import covered
 from winnow.component import build
 
 __all__ = ["TextBoxes"]
@@ -27,7 +27,7 @@ class TextBoxes(Scorer):
     """
 
     detector: str | dict[str, Any] = "ppocr"
-    """A file of `filters/textdetect/` by name, or {use: name, and its fields}."""
+    """A file of `filters/text/detectors/` by name, or {use: name, and its fields}."""
     min_size: float = Field(default=0.0, ge=0)
     """Pixels that the longer side of a box's bounding rectangle must reach."""
     enlarge_below: int = Field(default=32, ge=32)
@@ -65,7 +65,7 @@ class TextBoxes(Scorer):
 
     def _build(self) -> TextDetector:
         spec = {"use": self.detector} if isinstance(self.detector, str) else self.detector
-        detector: TextDetector = build("filters.textdetect", spec, "detector", "text_boxes")
+        detector: TextDetector = build("filters.text.detectors", spec, "detector", "text_boxes")
         return detector
 
     def _detect(self, images: Sequence[NDArray[np.uint8]]) -> list[list[NDArray[np.float32]]]:

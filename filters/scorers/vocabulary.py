@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import PrivateAttr, model_validator
 
+from filters.models.weights import file_sha256
 from filters.scorer import Batch, Scorer
-from filters.weights import file_sha256
-from filters.wordnet import WordNet, base_forms
+from filters.text.wordnet import WordNet, base_forms
 from winnow.errors import UserError
 
 __all__ = ["Vocabulary"]

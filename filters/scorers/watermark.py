@@ -6,7 +6,7 @@ on stored embeddings and a few thousand labels.
 
 from typing import ClassVar
 
-from filters.heads import HeadScorer
+from filters.models.heads import HeadScorer
 
 __all__ = ["Watermark"]
 

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field
 
-from filters.compose import Part, in_turn, needs_of
+from filters.choosing.compose import Part, in_turn, needs_of
 from filters.strategies.no_filter import NoFilter
 from filters.strategy import Judge, Pool, Strategy
 

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 from pydantic import Field
 
-from filters.compose import Part, needs_of
+from filters.choosing.compose import Part, needs_of
 from filters.strategies.no_filter import NoFilter
 from filters.strategy import Judge, Pool, Strategy, Verdict
 

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from filters.ranking import num_of, scores_of, top
+from filters.choosing.ranking import num_of, scores_of, top
 from filters.strategy import Columns, Judge, Pool, Strategy, Verdict
 
 __all__ = ["Band"]

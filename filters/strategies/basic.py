@@ -11,9 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from filters.captions import equals, num_characters, num_words
-from filters.ranking import scores_of
+from filters.choosing.ranking import scores_of
 from filters.strategy import Columns, Strategy, Verdict
+from filters.text.captions import equals, num_characters, num_words
 
 __all__ = ["Basic"]
 

@@ -7,8 +7,8 @@ Neither code nor a share of a pool is published: 0.6 is what the sizes of "T-MAR
 
 from typing import ClassVar
 
-from filters.ranking import Score, scores_of
-from filters.score_cut import ScoreCut
+from filters.choosing.ranking import Score, scores_of
+from filters.choosing.score_cut import ScoreCut
 from filters.strategy import Pool
 
 __all__ = ["CRHO"]

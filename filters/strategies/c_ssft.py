@@ -7,7 +7,7 @@ nor a share of a pool is published: 0.92 is what the sizes of "T-MARS and C-SSFT
 
 from typing import ClassVar
 
-from filters.score_cut import ColumnCut
+from filters.choosing.score_cut import ColumnCut
 
 __all__ = ["CSSFT"]
 

@@ -5,8 +5,8 @@ Source: Gadre et al. 2023, DataComp (arXiv 2304.14108), "caption length".
 
 from pydantic import Field
 
-from filters.captions import num_characters, num_words
 from filters.strategy import Columns, Strategy, Verdict
+from filters.text.captions import num_characters, num_words
 
 __all__ = ["CaptionLength"]
 

@@ -3,7 +3,7 @@
 Source: Gadre et al. 2023, DataComp (arXiv 2304.14108), "CLIP score filtering"; baselines/apply_filter.py for `compat`.
 """
 
-from filters.score_cut import ColumnCut
+from filters.choosing.score_cut import ColumnCut
 
 __all__ = ["ClipScore"]
 

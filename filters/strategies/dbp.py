@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from filters.quotas import quotas, round_quotas
-from filters.ranking import in_uid_order, num_of, scores_of
-from filters.resampling import drawn
+from filters.choosing.quotas import quotas, round_quotas
+from filters.choosing.ranking import in_uid_order, num_of, scores_of
+from filters.choosing.resampling import drawn
 from filters.strategy import Columns, Judge, Pool, Strategy, Verdict
 from filters.subset import hash_uids
 

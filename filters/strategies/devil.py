@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
-from filters.compose import Part, both, in_sequence, needs_of
-from filters.normalise import normaliser
-from filters.ranking import Computed, Kept, in_uid_order
-from filters.resampling import drawn, expected_counts, round_counts
+from filters.choosing.compose import Part, both, in_sequence, needs_of
+from filters.choosing.normalise import normaliser
+from filters.choosing.ranking import Computed, Kept, in_uid_order
+from filters.choosing.resampling import drawn, expected_counts, round_counts
 from filters.strategies.basic import Basic
 from filters.strategies.clip_score import ClipScore
 from filters.strategies.semdedup import SemDeDup

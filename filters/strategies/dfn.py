@@ -6,7 +6,7 @@ trains one of your own. It keeps about 15% of DataComp's pools.
 
 from typing import ClassVar
 
-from filters.score_cut import ColumnCut
+from filters.choosing.score_cut import ColumnCut
 
 __all__ = ["DFN"]
 

@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from filters.compose import Part, both, describe, needs_of
+from filters.choosing.compose import Part, both, describe, needs_of
 from filters.strategies.no_filter import NoFilter
 from filters.strategy import Columns, Judge, Pool, Strategy, Verdict
 

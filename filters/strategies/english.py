@@ -5,9 +5,9 @@ Source: Gadre et al. 2023, DataComp (arXiv 2304.14108), the rows "English" of it
 
 from pydantic import Field
 
-from filters.captions import equals
-from filters.ranking import scores_of
+from filters.choosing.ranking import scores_of
 from filters.strategy import Columns, Strategy, Verdict
+from filters.text.captions import equals
 
 __all__ = ["English"]
 

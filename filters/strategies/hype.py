@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.ranking import Score, flags_of, scores_of
-from filters.score_cut import ScoreCut
+from filters.choosing.ranking import Score, flags_of, scores_of
+from filters.choosing.score_cut import ScoreCut
 from filters.strategy import Columns, Pool
 
 __all__ = ["Hype"]

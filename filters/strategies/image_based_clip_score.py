@@ -5,7 +5,7 @@ Source: Gadre et al. 2023, DataComp (arXiv 2304.14108), `image_based_intersect_c
 
 from pydantic import Field
 
-from filters.compose import both
+from filters.choosing.compose import both
 from filters.strategies.clip_score import ClipScore
 from filters.strategies.image_based import ImageBased
 from filters.strategy import Columns, Judge, Pool, Verdict

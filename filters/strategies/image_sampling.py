@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from filters.ranking import Computed, flags_of, in_uid_order, scores_of
-from filters.resampling import drawn, expected_counts, round_counts
+from filters.choosing.ranking import Computed, flags_of, in_uid_order, scores_of
+from filters.choosing.resampling import drawn, expected_counts, round_counts
 from filters.strategy import Columns, Judge, Pool, Strategy
 
 __all__ = ["ImageSampling"]

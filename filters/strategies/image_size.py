@@ -6,7 +6,7 @@ Source: Gadre et al. 2023, DataComp (arXiv 2304.14108), "image size".
 import numpy as np
 from pydantic import Field
 
-from filters.ranking import scores_of
+from filters.choosing.ranking import scores_of
 from filters.strategy import Columns, Strategy, Verdict
 
 __all__ = ["ImageSize"]

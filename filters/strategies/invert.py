@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from filters.compose import Part, describe
+from filters.choosing.compose import Part, describe
 from filters.strategies.no_filter import NoFilter
 from filters.strategy import Judge, Pool, Strategy, Verdict
 

@@ -6,9 +6,9 @@ without a look at its confidence.
 
 import numpy as np
 
-from filters.captions import equals
-from filters.ranking import scores_of
+from filters.choosing.ranking import scores_of
 from filters.strategy import Columns, Strategy, Verdict
+from filters.text.captions import equals
 
 __all__ = ["Laion2B"]
 

@@ -7,9 +7,9 @@ repeated pairs of URL and caption.
 import numpy as np
 from pydantic import Field
 
-from filters.captions import num_characters
-from filters.ranking import scores_of
+from filters.choosing.ranking import scores_of
 from filters.strategy import Columns, Strategy, Verdict
+from filters.text.captions import num_characters
 
 __all__ = ["Laion400M"]
 

@@ -6,7 +6,7 @@ precision is 0.9 and recall 0.8. CLIP ViT-B/32 does far worse: at 0.96 its recal
 
 import numpy as np
 
-from filters.ranking import scores_of
+from filters.choosing.ranking import scores_of
 from filters.strategy import Columns, Strategy, Verdict
 
 __all__ = ["LeakRemoval"]

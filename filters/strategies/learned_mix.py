@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from filters.logistic import fit_logistic
-from filters.ranking import Computed, Score, flags_of, in_uid_order, scores_of
-from filters.resampling import uniforms
-from filters.score_cut import ScoreCut
+from filters.choosing.logistic import fit_logistic
+from filters.choosing.ranking import Computed, Score, flags_of, in_uid_order, scores_of
+from filters.choosing.resampling import uniforms
+from filters.choosing.score_cut import ScoreCut
 from filters.strategy import Columns, Pool
 from filters.subset import contains, read_subset
 from winnow.inputs import InputFile, read_input

@@ -7,8 +7,8 @@ scorer `metaclip`. Balancing is its last step, after deduplication.
 
 import numpy as np
 
-from filters.ranking import scores_of
-from filters.resampling import uniforms
+from filters.choosing.ranking import scores_of
+from filters.choosing.resampling import uniforms
 from filters.strategy import Columns, Strategy, Verdict
 
 __all__ = ["MetaCLIP"]

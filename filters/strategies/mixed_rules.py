@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field
 
-from filters.compose import Part
+from filters.choosing.compose import Part
 from filters.strategies.all_of import AllOf
 from filters.strategies.basic import Basic
 from filters.strategies.clip_score import ClipScore

@@ -4,7 +4,7 @@ Source: near-duplicate removal as in DataComp (arXiv 2304.14108, Table 9) and LA
 pool scorer `near_duplicates`, which calls one of each group first.
 """
 
-from filters.ranking import flags_of
+from filters.choosing.ranking import flags_of
 from filters.strategy import Columns, Strategy, Verdict
 
 __all__ = ["NearDuplicates"]

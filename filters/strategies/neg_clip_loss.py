@@ -4,7 +4,7 @@ Source: Wang et al. 2024, CLIPLoss and norm-based data selection (arXiv 2405.195
 pool scorer `neg_clip_loss`.
 """
 
-from filters.score_cut import ColumnCut
+from filters.choosing.score_cut import ColumnCut
 
 __all__ = ["NegClipLoss"]
 

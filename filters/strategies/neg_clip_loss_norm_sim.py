@@ -8,8 +8,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from filters.compose import both
-from filters.ranking import Kept, num_of
+from filters.choosing.compose import both
+from filters.choosing.ranking import Kept, num_of
 from filters.strategies.neg_clip_loss import NegClipLoss
 from filters.strategies.norm_sim import NormSim
 from filters.strategy import Columns, Judge, Pool, Strategy, Verdict

@@ -6,7 +6,7 @@ business of the pool scorer `norm_sim`. With p = infinity it is DataComp's paper
 
 from typing import ClassVar
 
-from filters.score_cut import ColumnCut
+from filters.choosing.score_cut import ColumnCut
 
 __all__ = ["NormSim"]
 

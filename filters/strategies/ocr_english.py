@@ -7,9 +7,9 @@ name says, made of known rules.
 import numpy as np
 from pydantic import Field
 
-from filters.captions import equals
-from filters.ranking import scores_of
+from filters.choosing.ranking import scores_of
 from filters.strategy import Columns, Strategy, Verdict
+from filters.text.captions import equals
 
 __all__ = ["OCREnglish"]
 

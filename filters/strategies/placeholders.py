@@ -6,7 +6,7 @@ Source: ours; the pool scorer `hash_multiplicity` counts equal hashes of the ori
 import numpy as np
 from pydantic import Field
 
-from filters.ranking import scores_of
+from filters.choosing.ranking import scores_of
 from filters.strategy import Columns, Strategy, Verdict
 
 __all__ = ["Placeholders"]

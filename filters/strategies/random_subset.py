@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from filters.compose import Part
-from filters.ranking import Kept, lowest_hashes, num_of
+from filters.choosing.compose import Part
+from filters.choosing.ranking import Kept, lowest_hashes, num_of
 from filters.strategy import Columns, Judge, Pool, Strategy, Verdict
 from filters.subset import hash_uids, precedes
 from winnow.uid import UID

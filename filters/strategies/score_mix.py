@@ -5,9 +5,9 @@ Source: the arithmetic of the score mixes at the head of DataComp's leaderboard;
 
 from pydantic import Field
 
-from filters.normalise import Normalisation, normaliser
-from filters.ranking import Score, scores_of, whole
-from filters.score_cut import ScoreCut
+from filters.choosing.normalise import Normalisation, normaliser
+from filters.choosing.ranking import Score, scores_of, whole
+from filters.choosing.score_cut import ScoreCut
 from filters.strategy import Pool
 
 __all__ = ["ScoreMix"]

@@ -6,7 +6,7 @@ item goes if it is more similar than 1 - epsilon to one before it. The pool scor
 
 from pydantic import Field
 
-from filters.ranking import scores_of
+from filters.choosing.ranking import scores_of
 from filters.strategy import Columns, Strategy, Verdict
 
 __all__ = ["SemDeDup"]

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field
 
-from filters.compose import Part, in_sequence, needs_of
+from filters.choosing.compose import Part, in_sequence, needs_of
 from filters.strategies.no_filter import NoFilter
 from filters.strategy import Judge, Pool, Strategy
 

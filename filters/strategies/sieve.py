@@ -5,7 +5,7 @@ Source: Mahmoud et al. 2023, SIEVE (arXiv 2310.02110); the score is the business
 
 from typing import ClassVar
 
-from filters.score_cut import ColumnCut
+from filters.choosing.score_cut import ColumnCut
 
 __all__ = ["Sieve"]
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from filters.normalise import normaliser
-from filters.ranking import Score, scores_of, whole
-from filters.score_cut import ScoreCut
+from filters.choosing.normalise import normaliser
+from filters.choosing.ranking import Score, scores_of, whole
+from filters.choosing.score_cut import ScoreCut
 from filters.strategy import Pool
 
 __all__ = ["SieveFusion"]

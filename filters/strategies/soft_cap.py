@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from filters.compose import Part
-from filters.ranking import Computed, in_uid_order
-from filters.resampling import drawn, uniforms
-from filters.score_cut import ScoreCut
+from filters.choosing.compose import Part
+from filters.choosing.ranking import Computed, in_uid_order
+from filters.choosing.resampling import drawn, uniforms
+from filters.choosing.score_cut import ScoreCut
 from filters.strategies.clip_score import ClipScore
 from filters.strategy import Judge, Pool, Strategy
 from filters.subset import hash_uids

@@ -3,7 +3,7 @@
 import numpy as np
 from pydantic import Field
 
-from filters.ranking import scores_of
+from filters.choosing.ranking import scores_of
 from filters.strategy import Columns, Strategy, Verdict
 
 __all__ = ["TextArea"]

@@ -4,9 +4,9 @@ Source: Gadre et al. 2023, DataComp (arXiv 2304.14108), "text-based filtering"; 
 DataComp's code included, is the business of the scorer `vocabulary`.
 """
 
-from filters.captions import equals
-from filters.ranking import flags_of
+from filters.choosing.ranking import flags_of
 from filters.strategy import Columns, Strategy, Verdict
+from filters.text.captions import equals
 
 __all__ = ["TextBased"]
 

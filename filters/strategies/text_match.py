@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from filters.strategy import Columns, Strategy, Verdict
-from filters.wordmatch import overlap
+from filters.text.wordmatch import overlap
 
 __all__ = ["TextMatch"]
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from filters.ranking import nth_highest, num_of, scores_of, whole
+from filters.choosing.ranking import nth_highest, num_of, scores_of, whole
 from filters.strategy import Columns, Judge, Pool, Strategy, Verdict
 
 __all__ = ["TMARS"]

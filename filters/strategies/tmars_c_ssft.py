@@ -5,7 +5,7 @@ Source: Maini et al. 2023, T-MARS (arXiv 2307.03132), where it is the intersecti
 
 from pydantic import Field
 
-from filters.compose import in_sequence
+from filters.choosing.compose import in_sequence
 from filters.strategies.c_ssft import CSSFT
 from filters.strategies.tmars import TMARS
 from filters.strategy import Judge, Pool

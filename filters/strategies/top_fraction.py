@@ -5,8 +5,8 @@ from typing import Self
 import numpy as np
 from pydantic import Field
 
-from filters.compose import Part, both
-from filters.ranking import Kept, num_of, scores_of, top
+from filters.choosing.compose import Part, both
+from filters.choosing.ranking import Kept, num_of, scores_of, top
 from filters.strategies.no_filter import NoFilter
 from filters.strategy import Columns, Judge, Pool, Strategy, Verdict
 

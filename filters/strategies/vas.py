@@ -6,7 +6,7 @@ Source: Wang et al. 2024, Variance alignment score (arXiv 2402.02055); the score
 
 from typing import ClassVar
 
-from filters.score_cut import ColumnCut
+from filters.choosing.score_cut import ColumnCut
 
 __all__ = ["VAS"]
 

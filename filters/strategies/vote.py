@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from filters.compose import Part, needs_of
+from filters.choosing.compose import Part, needs_of
 from filters.strategies.no_filter import NoFilter
 from filters.strategy import Columns, Judge, Pool, Strategy, Verdict
 

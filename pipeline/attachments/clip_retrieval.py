@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
-from pipeline.attached_tables import arrow
 from pipeline.attachment import IDENTITY, Attachment, By, Piece, identify_by, identities
-from pipeline.tabular import Found, find_files, known_columns
+from pipeline.attachments._tables import arrow
+from pipeline.pools.tabular import Found, find_files, known_columns
 from winnow.errors import UserError
 
 __all__ = ["ClipRetrieval"]

@@ -7,7 +7,7 @@ published; arrays b32_img, b32_txt (512 numbers), l14_img, l14_txt (768), row by
 
 from typing import ClassVar
 
-from pipeline.attached_tables import TableAttachment
+from pipeline.attachments._tables import TableAttachment
 
 __all__ = ["DatacompMetadata"]
 

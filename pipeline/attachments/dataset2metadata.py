@@ -7,7 +7,7 @@ its flag use_datacomp_keys writes; detector plug-ins add text-boxes and text-ocr
 from collections.abc import Mapping
 from typing import ClassVar
 
-from pipeline.attached_tables import TableAttachment
+from pipeline.attachments._tables import TableAttachment
 
 __all__ = ["Dataset2metadata"]
 

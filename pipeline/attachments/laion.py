@@ -6,8 +6,8 @@ instead: the first half of MurmurHash3_x64_128 over url + text, signed (laion-pr
 
 from typing import ClassVar
 
-from pipeline.attached_tables import TableAttachment
-from pipeline.tabular import FORMATS
+from pipeline.attachments._tables import TableAttachment
+from pipeline.pools.tabular import FORMATS
 
 __all__ = ["Laion"]
 

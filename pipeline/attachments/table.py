@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from pipeline.attached_tables import TableAttachment
-from pipeline.tabular import FORMATS
+from pipeline.attachments._tables import TableAttachment
+from pipeline.pools.tabular import FORMATS
 
 __all__ = ["Table"]
 

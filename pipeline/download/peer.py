@@ -9,30 +9,46 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.download.convert import Row
+from pipeline.download.resize import Resizer
 from pipeline.download.shard import Outcome
 from winnow.errors import require
 from winnow.shards import read_shard
 
-if TYPE_CHECKING:
-    from pipeline.stages.download import Download
-
 __all__ = ["collect_with_img2dataset"]
 
 
-def collect_with_img2dataset(stage: "Download", rows: Sequence[Row], attempt: Path, spool: IO[bytes]) -> list[Outcome]:
+def collect_with_img2dataset(
+    rows: Sequence[Row],
+    attempt: Path,
+    spool: IO[bytes],
+    settings: Resizer,
+    *,
+    thread_count: int,
+    extract_exif: bool,
+    timeout: float,
+    retries: int,
+    user_agent_token: str | None,
+    disallowed_header_directives: Sequence[str],
+) -> list[Outcome]:
     """Return the outcome of every row, in their order; pictures go to `spool`.
 
     Args:
-        stage: for the fields that img2dataset has too.
         rows: n rows.
         attempt: folder to work in.
         spool: empty file.
+        settings: how pictures are resized and encoded.
+        thread_count: img2dataset's, like all that follow.
+        extract_exif: whether its tables tell a picture's EXIF.
+        timeout: seconds.
+        retries: further attempts at a URL.
+        user_agent_token: added to the user agent.
+        disallowed_header_directives: words of X-Robots-Tag that refuse a picture.
     """
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for a newer version
     downloader, resizer, writer = (
@@ -44,7 +60,6 @@ def collect_with_img2dataset(stage: "Download", rows: Sequence[Row], attempt: Pa
     work = pa.table({"url": [rows[index].url for index in asked], "caption": [""] * len(asked)})
     with pa.OSFile(str(folder / "work.feather"), "wb") as sink, pa.ipc.new_file(sink, work.schema) as out:
         out.write_table(work)
-    settings = stage.resizer()
     download = downloader.Downloader(
         sample_writer_class=writer.WebDatasetSampleWriter,
         resizer=resizer.Resizer(
@@ -58,20 +73,20 @@ def collect_with_img2dataset(stage: "Download", rows: Sequence[Row], attempt: Pa
             max_image_area=settings.max_image_area,
             max_aspect_ratio=settings.max_aspect_ratio,
         ),
-        thread_count=stage.thread_count,
+        thread_count=thread_count,
         save_caption=True,
-        extract_exif=stage.extract_exif,
+        extract_exif=extract_exif,
         output_folder=str(folder),
         column_list=["url", "caption"],
-        timeout=stage.timeout,
+        timeout=timeout,
         number_sample_per_shard=max(2, len(asked)),
         oom_shard_count=5,
         compute_hash="sha256",
         verify_hash_type=None,
         encode_format=settings.encode_format,
-        retries=stage.retries,
-        user_agent_token=stage.user_agent_token,
-        disallowed_header_directives=list(stage.disallowed_header_directives) or None,
+        retries=retries,
+        user_agent_token=user_agent_token,
+        disallowed_header_directives=list(disallowed_header_directives) or None,
     )
     download.download_shard((0, str(folder / "work.feather")))
     outcomes = [row.settled for row in rows]

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
+from pipeline.pools.tabular import blocks as read_blocks
+from pipeline.pools.tabular import find_files, known_columns
 from pipeline.source import Source
-from pipeline.tabular import blocks as read_blocks
-from pipeline.tabular import find_files, known_columns
 from winnow.component import digest
 from winnow.errors import UserError
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from pipeline.attachment import IDENTITY, Attachment, By, identities
-from pipeline.join import Join
+from pipeline.attachments._join import Join
 from pipeline.stage import Product, Stage, Unit
 from winnow.columns import column_path, write_columns
 from winnow.component import build, digest

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import yaml
 from pydantic import Field
 
-from pipeline.bench import control_of
-from pipeline.recovery import recover
+from pipeline.config import control_of
+from pipeline.pools.recovery import recover
 from pipeline.stage import Product, Stage, Unit
 from winnow.component import digest
 from winnow.errors import UserError, unknown

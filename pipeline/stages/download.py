@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import IO, Any, ClassVar, Literal, Self
 
 import pyarrow.parquet as pq
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.download.addresses import AddressGuard
 from pipeline.download.collect import Done, collect
-from pipeline.download.convert import Converter
+from pipeline.download.convert import Converter, Row
 from pipeline.download.decode import blank
 from pipeline.download.fetch import Fetched, Fetcher
 from pipeline.download.layout import Layout, Shard, layout_of, sources_of
 from pipeline.download.resize import Resizer
 from pipeline.download.rows import carried, rows_of, samples_per_shard
-from pipeline.download.shard import write_shard
+from pipeline.download.shard import Outcome, write_shard
 from pipeline.source import Source
 from pipeline.stage import Product, Stage, Unit
 from winnow.component import build, digest
@@ -203,9 +203,7 @@ class Download(Stage):
         ]
         with tempfile.TemporaryFile(dir=attempt) as spool:
             if self.engine == "img2dataset":
-                from pipeline.download.peer import collect_with_img2dataset
-
-                outcomes = collect_with_img2dataset(self, rows, attempt, spool)
+                outcomes = self.ask_img2dataset(rows, attempt, spool)
             else:
                 fetch = self._draw if self.direct else self.fetcher().fetch
                 outcomes = collect(rows, fetch, self.converter(), spool, self.decode_threads)
@@ -221,6 +219,23 @@ class Download(Stage):
             )
         files = {f"shards/{shard}{end}": attempt / f"{shard}{end}" for end in (".tar", ".parquet", "_stats.json")}
         return {f"download/{shard}": Product(files=files, counts=counts)}
+
+    def ask_img2dataset(self, rows: Sequence[Row], attempt: Path, spool: IO[bytes]) -> list[Outcome]:
+        """Let img2dataset fetch rows under these fields; see `pipeline.download.peer`."""
+        from pipeline.download.peer import collect_with_img2dataset
+
+        return collect_with_img2dataset(
+            rows,
+            attempt,
+            spool,
+            self.resizer(),
+            thread_count=self.thread_count,
+            extract_exif=self.extract_exif,
+            timeout=self.timeout,
+            retries=self.retries,
+            user_agent_token=self.user_agent_token,
+            disallowed_header_directives=self.disallowed_header_directives,
+        )
 
     def _draw(self, urls: Sequence[str], done: Done, ready: Callable[[], bool]) -> None:
         """Let the source draw what a fetcher would fetch."""

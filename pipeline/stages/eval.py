@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from eval.task import Task, TaskResult
-from pipeline.recovery import recover_at, state_of
+from pipeline.pools.recovery import recover_at, state_of
 from pipeline.stage import Product, Stage, Unit
 from winnow.component import build, digest
 from winnow.errors import UserError

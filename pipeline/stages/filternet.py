@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from pipeline.stage import Product, Stage, Unit
-from pipeline.training_run import check_system, local_path, recipe_digest, sweep_work, train_product
+from pipeline.stages._training_run import check_system, local_path, recipe_digest, sweep_work, train_product
 from training.recipe import Hyperparameters
 from winnow.component import digest
 from winnow.errors import UserError, unknown

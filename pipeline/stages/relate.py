@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from filters.pool_scorer import PoolScorer, PoolScores
 from filters.scorer import settings_of
 from filters.strategy import Columns
-from pipeline.pool_columns import ALIASES, PoolColumns, by_family
+from pipeline.pools.columns import ALIASES, PoolColumns, by_family
 from pipeline.stage import Product, Stage, Unit
 from winnow.columns import ColumnWriter, column_path
 from winnow.component import build, digest

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from filters.subset import write_subset
-from pipeline.recovery import Recovery, recover
+from pipeline.pools.recovery import Recovery, recover
 from pipeline.source import Source
 from pipeline.stage import Product, Stage, Unit
 from winnow.component import build, digest
@@ -126,7 +126,7 @@ class Report(Stage):
 
     def _mask(self, image: NDArray[np.uint8], polygons: list[NDArray[np.float32]]) -> NDArray[np.uint8]:
         """Paint over text as the config's masked_clip scorer did."""
-        from filters.masking import mask_polygons
+        from filters.text.masking import mask_polygons
 
         scorers = (self._config.get("score") or {}).get("scorers") or {}
         fields = next((dict(s or {}) for k, s in scorers.items() if (s or {}).get("use", k) == "masked_clip"), {})

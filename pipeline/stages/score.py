@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from filters.scorer import Scorer, settings_of
 from filters.shared_batch import SharedBatch
-from pipeline.samples import decoded_batches
+from pipeline.pools.samples import decoded_batches
 from pipeline.stage import Product, Stage, Unit
 from winnow.columns import ColumnWriter, column_path, read_column_file
 from winnow.component import build, digest

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from filters.compose import build_strategies
+from filters.choosing.compose import build_strategies
 from filters.strategy import Columns, Strategy, Verdict
 from filters.subset import save_subset, subset_of
-from pipeline.pool_columns import ALIASES, PoolColumns, Rows, by_family
+from pipeline.pools.columns import ALIASES, PoolColumns, Rows, by_family
 from pipeline.stage import Product, Stage, Unit
 from winnow.columns import column_path
 from winnow.component import digest

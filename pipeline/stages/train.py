@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field
 
 from pipeline.stage import Product, Stage, Unit
-from pipeline.training_run import check_system, local_path, recipe_digest, sweep_work, train_product
+from pipeline.stages._training_run import check_system, local_path, recipe_digest, sweep_work, train_product
 from training.recipe import Hyperparameters
 from winnow.component import digest
 from winnow.errors import UserError, unknown

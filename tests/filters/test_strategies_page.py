@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from filters.compose import build_strategies
+from filters.choosing.compose import build_strategies
 from filters.strategy import Columns
 from winnow.uid import UID
 

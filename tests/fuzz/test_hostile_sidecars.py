@@ -10,8 +10,8 @@ from hostile import Packed, bounded, damaged, fuzz, little_memory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.index import index
-from pipeline.samples import decoded_batches
+from pipeline.pools.index import index
+from pipeline.pools.samples import decoded_batches
 from winnow.errors import UserError
 from winnow.journal import Journal, Row
 from winnow.pool import pool_shards, read_columns, read_table

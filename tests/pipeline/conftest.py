@@ -16,7 +16,7 @@ def squares(tmp_path: Path):  # type: ignore[no-untyped-def]
         path.write_text(f"pool: {tmp_path / 'pool'}\nrun_dir: {tmp_path / 'run'}\n")
         (tmp_path / "run").mkdir(exist_ok=True)
         config = RunConfig(path)
-        config.executor = build("pipeline.executors", executor, "inline", "executor")
+        config.executor = build("pipeline.engine.executors", executor, "inline", "executor")
         config.stages["squares"] = Squares(pool=str(tmp_path / "pool"), run_dir=str(tmp_path / "run"), **fields)
         return config
 

@@ -18,9 +18,8 @@ from PIL import Image
 from tiny_pool import write_pool
 from typer.testing import CliRunner
 
-from pipeline.bench import expand
 from pipeline.cli import app
-from pipeline.config import RunConfig
+from pipeline.config import RunConfig, expand
 from winnow.errors import UserError
 from winnow.journal import Journal
 from winnow.shards import ShardWriter

@@ -19,9 +19,9 @@ import yaml
 from slow_stages import SLOW
 from small_run import STAGES, products, write_config
 
-import pipeline.executors.ray
+import pipeline.engine.executors.ray
 from pipeline.config import RunConfig
-from pipeline.pulse import read_pulse
+from pipeline.engine.pulse import read_pulse
 from pipeline.runner import run_stage
 from winnow.journal import Journal
 from winnow.storage import Store
@@ -117,13 +117,13 @@ def test_killed_in_the_middle_of_each_stage(
     for name, kind in SLOW.items():
         config.stages[name] = kind(**dict(config.stages[name]))
     actors: list[Any] = []
-    create = pipeline.executors.ray._Actors._actor
+    create = pipeline.engine.executors.ray._Actors._actor
 
     def remembering(self: Any) -> Any:
         actors.append(create(self))
         return actors[-1]
 
-    monkeypatch.setattr(pipeline.executors.ray._Actors, "_actor", remembering)
+    monkeypatch.setattr(pipeline.engine.executors.ray._Actors, "_actor", remembering)
     for stage in STAGES:
         actors.clear()
         done = threading.Event()

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from small_run import STAGES, products, write_config
 
-import pipeline.perform
+import pipeline.engine.perform
 from pipeline.config import RunConfig
 from pipeline.runner import Summary, run_stage
 from winnow.errors import UserError
@@ -101,7 +101,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, where: str, code: int, after: int) 
 
     with monkeypatch.context() as patch:
         if where == "flush":
-            patch.setattr(pipeline.perform, "flush", broken(pipeline.perform.flush))
+            patch.setattr(pipeline.engine.perform, "flush", broken(pipeline.engine.perform.flush))
         elif where == "rename":
             patch.setattr(Store, "publish", broken(Store.publish))
         elif where == "attempt":

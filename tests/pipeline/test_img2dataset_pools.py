@@ -19,13 +19,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.perform import perform
-from pipeline.recovery import recover
+from pipeline.engine.perform import perform
+from pipeline.pools.recovery import recover
+from pipeline.pools.verify import Verification, verify
 from pipeline.stage import Stage
 from pipeline.stages.reshard import Reshard
 from pipeline.stages.score import Score
 from pipeline.stages.select import Select
-from pipeline.verify import Verification, verify
 from winnow.columns import read_column_file
 from winnow.errors import UserError
 from winnow.journal import Journal

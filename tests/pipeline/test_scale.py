@@ -18,7 +18,7 @@ from winnow.component import build
 folder, n = Path(sys.argv[1]), int(sys.argv[2])
 (folder / "config.yaml").write_text(f"pool: {folder}/pool\\nrun_dir: {folder}/run\\n")
 config = RunConfig(folder / "config.yaml")
-config.executor = build("pipeline.executors", {}, "inline", "executor")
+config.executor = build("pipeline.engine.executors", {}, "inline", "executor")
 config.stages["noop"] = Noop(pool=f"{folder}/pool", run_dir=f"{folder}/run", n=n)
 assert run_stage(config, "noop").done == n
 assert run_stage(config, "noop").skipped == n

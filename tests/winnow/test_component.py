@@ -46,13 +46,14 @@ def test_components_are_frozen_and_pickle() -> None:
 
 
 def test_build_by_file_name_and_by_module_path() -> None:
-    assert type(build("pipeline.executors", {}, "inline")).__name__ == "Inline"
-    assert type(build("pipeline.executors", {"use": "process"}, "mine")).__name__ == "Process"
-    assert type(build("pipeline.executors", {"use": "pipeline.executors.inline:Inline"}, "mine")).__name__ == "Inline"
+    assert type(build("pipeline.engine.executors", {}, "inline")).__name__ == "Inline"
+    assert type(build("pipeline.engine.executors", {"use": "process"}, "mine")).__name__ == "Process"
+    named = {"use": "pipeline.engine.executors.inline:Inline"}
+    assert type(build("pipeline.engine.executors", named, "mine")).__name__ == "Inline"
     with pytest.raises(UserError, match=r"unknown executor: 'inlin'\. Did you mean 'inline'\? Accepted: inline, "):
-        build("pipeline.executors", {}, "inlin")
+        build("pipeline.engine.executors", {}, "inlin")
     with pytest.raises(UserError, match="cannot load 'pipeline:Nothing'"):
-        build("pipeline.executors", {"use": "pipeline:Nothing"}, "mine")
+        build("pipeline.engine.executors", {"use": "pipeline:Nothing"}, "mine")
 
 
 def test_digest_ignores_the_order_of_keys_and_nothing_else() -> None:

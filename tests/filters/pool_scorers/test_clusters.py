@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from filters.clustering import kmeans
 from filters.pool_scorers.clusters import Clusters
 from filters.pool_scorers.prototypes import Prototypes
 from filters.pool_scorers.semantic_duplicates import SemanticDuplicates
 from filters.pool_scorers.target_clusters import TargetClusters
 from filters.strategy import Columns
+from filters.vectors.clustering import kmeans
 from winnow.errors import UserError
 
 

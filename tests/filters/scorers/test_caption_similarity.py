@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from filters.captioner import Captioner
+from filters.models.captioner import Captioner
 from filters.scorer import Batch
 from filters.scorers.caption_similarity import CaptionSimilarity, FromModel
 from winnow.component import validate

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from filters.masking import mask_polygons
 from filters.scorer import Batch
 from filters.scorers.caption_stats import CaptionStats
 from filters.scorers.clip import Clip
 from filters.scorers.masked_clip import MaskedClip
+from filters.text.masking import mask_polygons
 from winnow.errors import UserError
 
 TINY = "configs/models/winnow-tiny.json"

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from filters.masking import covered
 from filters.scorer import Batch
 from filters.scorers.text_boxes import TextBoxes
+from filters.text.masking import covered
 from winnow.errors import UserError
 
 

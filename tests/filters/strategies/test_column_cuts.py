@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from filters.ranking import nth_highest
-from filters.score_cut import ColumnCut
+from filters.choosing.ranking import nth_highest
+from filters.choosing.score_cut import ColumnCut
 from filters.strategies.c_ssft import CSSFT
 from filters.strategies.dfn import DFN
 from filters.strategies.neg_clip_loss import NegClipLoss

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from filters.compose import PACKAGE, build_strategies, describe
+from filters.choosing.compose import PACKAGE, build_strategies, describe
 from filters.strategy import Columns, Strategy
 from winnow.component import build, digest
 from winnow.errors import UserError

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from filters.compose import build_strategies
+from filters.choosing.compose import build_strategies
 from filters.strategies.clip_score import ClipScore
 from filters.strategies.random_subset import RandomSubset
 from filters.strategy import Columns

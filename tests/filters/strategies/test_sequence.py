@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 
-from filters.compose import build_strategies
+from filters.choosing.compose import build_strategies
 from filters.strategies.basic import Basic
 from filters.strategies.clip_score import ClipScore
 from filters.strategies.random_subset import RandomSubset

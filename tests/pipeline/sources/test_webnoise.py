@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.perform import perform
+from pipeline.engine.perform import perform
 from pipeline.sources.webnoise import WebNoise
 from pipeline.stages.download import Download
 from pipeline.stages.ingest import Ingest

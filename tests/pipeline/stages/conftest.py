@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.perform import perform
+from pipeline.engine.perform import perform
 from pipeline.stage import Stage
 from winnow.columns import ColumnWriter, column_path
 from winnow.journal import Journal, Row

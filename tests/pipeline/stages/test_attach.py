@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.config import RunConfig
-from pipeline.perform import perform
+from pipeline.engine.perform import perform
 from pipeline.stages.attach import Attach
 from pipeline.stages.select import Select
 from winnow.columns import read_column_file, to_numpy

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from pipeline.download.verdict import phash_of
-from pipeline.perform import perform
+from pipeline.engine.perform import perform
 from pipeline.stages.download import Download
 from pipeline.stages.ingest import Ingest
 from pipeline.webnoise.faults import fault_of

@@ -14,8 +14,8 @@ import yaml
 from PIL import Image
 from tiny_pool import write_pool
 
-from pipeline.perform import perform
-from pipeline.recovery import recover
+from pipeline.engine.perform import perform
+from pipeline.pools.recovery import recover
 from pipeline.stage import Stage
 from pipeline.stages.eval import Eval
 from training.systems.clip import Clip

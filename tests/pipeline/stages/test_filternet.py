@@ -11,7 +11,7 @@ from PIL import Image
 from tiny_pool import write_pool
 
 from pipeline.config import RunConfig
-from pipeline.perform import perform
+from pipeline.engine.perform import perform
 from pipeline.runner import run_stage
 from pipeline.stages.filternet import FilterNet
 from training.systems.clip import Clip

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.perform import perform
+from pipeline.engine.perform import perform
 from pipeline.stages.ingest import Ingest, _UidSet
 from winnow.uid import from_hex, make_uid
 

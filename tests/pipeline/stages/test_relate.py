@@ -15,7 +15,7 @@ from filters.pool_scorers.neg_clip_loss import NegClipLoss
 from filters.strategy import Columns
 from filters.subset import read_subset
 from pipeline.config import RunConfig
-from pipeline.perform import perform
+from pipeline.engine.perform import perform
 from pipeline.runner import run_stage as run_section
 from pipeline.stage import Unit
 from pipeline.stages.relate import Relate

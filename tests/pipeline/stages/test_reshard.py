@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filters.strategy import Columns, Strategy, Verdict
-from pipeline.perform import perform
+from pipeline.engine.perform import perform
 from pipeline.stages.reshard import Reshard, _apart, _order, _source
 from pipeline.stages.select import Select
 from winnow.errors import UserError

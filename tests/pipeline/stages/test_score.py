@@ -10,7 +10,7 @@ import torch
 from tiny_pool import write_pool
 
 from filters.scorer import Batch, Scorer
-from pipeline.perform import Outcome, perform
+from pipeline.engine.perform import Outcome, perform
 from pipeline.stage import Unit
 from pipeline.stages.score import Score
 from winnow.errors import UserError

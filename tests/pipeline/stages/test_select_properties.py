@@ -15,8 +15,8 @@ from tiny_pool import write_pool
 from filters.strategy import Columns, Strategy, Verdict
 from filters.subset import read_subset
 from pipeline.config import RunConfig
-from pipeline.perform import perform
-from pipeline.pool_columns import PoolColumns
+from pipeline.engine.perform import perform
+from pipeline.pools.columns import PoolColumns
 from pipeline.runner import run_stage as run_with_executor
 from pipeline.stages import select as module
 from pipeline.stages.score import Score

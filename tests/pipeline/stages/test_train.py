@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.perform import perform
+from pipeline.engine.perform import perform
 from pipeline.stages.train import Train
 from training.main import load_system
 from winnow.errors import UserError

@@ -1,0 +1,1 @@
+"""The arithmetic of keeping: ranking, cuts, resampling, quotas, normalising and composition."""

@@ -1,0 +1,1 @@
+"""Running other people's networks: CLIP, ONNX, EasyOCR, captioners, heads, devices and the hashes of weights."""

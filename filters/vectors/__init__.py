@@ -1,0 +1,1 @@
+"""Embeddings of a whole pool, its clusters, and sets to compare it with."""

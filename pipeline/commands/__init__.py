@@ -1,0 +1,1 @@
+"""Commands of the line: one file per command or group that `pipeline/cli.py` mounts."""
