@@ -33,6 +33,8 @@ class Product:
     """Final name in the stage's store -> finished file in the attempt folder."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Named counts for the summary line; "samples" gives the rate, the others are shown by kind."""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """Final name -> hex digest, of files that were hashed as they were written; the others are read again for it."""
 
 
 class Stage(Component):

@@ -83,7 +83,7 @@ def _finish(store: Store, unit: Unit, made: Mapping[str, Product], folder: Path,
     for product, key in unit.products.items():
         files = {}
         for name, path in made[product].files.items():
-            files[name] = (path.stat().st_size, _sha256(path))
+            files[name] = (path.stat().st_size, made[product].sha256.get(name) or _sha256(path))
             if store.is_local:
                 flush(path)
                 held[name] = str(path)

@@ -7,9 +7,11 @@ and numbers its output by which worker came first.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, ClassVar
 
@@ -22,6 +24,7 @@ from pydantic import Field
 
 from filters.subset import hash_uids
 from pipeline.stage import Product, Stage, Unit
+from pipeline.stages._hash_behind import HashBehind
 from winnow.component import digest
 from winnow.errors import UserError, unknown
 from winnow.journal import Journal, Row
@@ -32,6 +35,14 @@ from winnow.tar import BLOCK, PADDING, header_blocks, index_members, sliceable
 from winnow.uid import from_hex, to_hex
 
 __all__ = ["Reshard"]
+
+INDEXERS = 2
+"""Source tars that are indexed at a time: half of that is waiting for pages of the file."""
+WRITTEN_TOGETHER = 256
+"""Samples."""
+WINDOW_BYTES = 16 << 20
+WINDOW_SAMPLES = 16
+"""A window has at least so many bytes and takes at least so many samples from each source, opened anew for it."""
 
 
 class Reshard(Stage):
@@ -90,8 +101,9 @@ class Reshard(Stage):
         order = _order(self.run_dir, subset, self.seed, unit.spec["key"])
         mine = order.part(number * self.samples_per_shard, (number + 1) * self.samples_per_shard)
         shards = _shards(self.pool, unit.spec["key"])
-        with (attempt / "shard.tar").open("wb") as tar:
-            _copy(Store(self.pool), shards, mine, tar)
+        with (attempt / "shard.tar").open("w+b") as tar, HashBehind(tar) as behind:
+            _copy(Store(self.pool), shards, mine, tar, behind)
+            sha256 = behind.digest()
         table = {
             "key": mine.keys(),
             "uid": to_hex(mine.uids),
@@ -103,7 +115,8 @@ class Reshard(Stage):
         names = {".tar": "shard.tar", ".parquet": "shard.parquet", "_stats.json": "stats.json"}
         files = {f"shards/{subset}/{number:08d}{suffix}": attempt / name for suffix, name in names.items()}
         counts = {"samples": len(mine.uids), "bytes": (attempt / "shard.tar").stat().st_size}
-        return {f"reshard/{subset}/{number:08d}": Product(files=files, counts=counts)}
+        known = {f"shards/{subset}/{number:08d}.tar": sha256}
+        return {f"reshard/{subset}/{number:08d}": Product(files=files, counts=counts, sha256=known)}
 
 
 @dataclass(frozen=True)
@@ -235,13 +248,18 @@ def _source(pool_url: str, shard: PoolShard) -> _Source:
     )
 
 
-def _copy(pool: Store, shards: Mapping[str, PoolShard], order: _Order, tar: IO[bytes]) -> None:
-    """Write samples into a tar in their order, while reading each source tar once, front to back.
+def _copy(pool: Store, shards: Mapping[str, PoolShard], order: _Order, tar: IO[bytes], behind: HashBehind) -> None:
+    """Write samples into a tar in their order, while reading each source tar front to back.
 
     Every member's place in the output follows from the sizes of those before it, so samples can be written as the
-    source tars give them.
+    source tars give them. Of local sources the output is made window by window, each of which takes what it needs from
+    every source, and is hashed while the next is copied; of remote ones in one go, so that each is fetched once.
     """
-    sources = {code: _source(pool.url, shards[order.names[code]]) for code in np.unique(order.shard).tolist()}
+    codes = np.unique(order.shard).tolist()
+    with ThreadPoolExecutor(INDEXERS, "index") as threads:
+        sources = dict(
+            zip(codes, threads.map(lambda code: _source(pool.url, shards[order.names[code]]), codes), strict=True)
+        )
     taken = {}
     counts = np.zeros(len(order.row), np.int64)  # members of each sample
     for code, source in sources.items():
@@ -264,17 +282,40 @@ def _copy(pool: Store, shards: Mapping[str, PoolShard], order: _Order, tar: IO[b
     ends = np.cumsum(BLOCK + size + -size % BLOCK)
     starts = np.concatenate([[0], ends])[first].tolist()
     contents = list(zip(headers, (block * BLOCK).tolist(), (block * BLOCK + size).tolist(), strict=True))
-    for code, places in taken.items():
-        with pool.open(shards[order.names[code]].tar) as file, sliceable(file) as archive:
-            for place, begin, number in zip(
-                places.tolist(), first[places].tolist(), counts[places].tolist(), strict=True
-            ):
-                parts = []
-                for header, start, stop in contents[begin : begin + number]:
-                    parts += [header, archive[start:stop], PADDING[: (start - stop) % BLOCK]]
-                _write(tar.fileno(), b"".join(parts), starts[place])
-    tar.seek(int(ends[-1]) if total else 0)
+    size_of_all = int(ends[-1]) if total else 0
+    for begin, stop in _windows(len(counts), size_of_all, len(sources), pool.is_local):
+        window: list[bytes] = [b""] * (stop - begin)
+        for code, places in taken.items():
+            inside = places[(places >= begin) & (places < stop)]
+            if not len(inside):
+                continue
+            with pool.open(shards[order.names[code]].tar) as file, sliceable(file) as archive:
+                for place, lead, number in zip(
+                    inside.tolist(), first[inside].tolist(), counts[inside].tolist(), strict=True
+                ):
+                    parts = []
+                    for header, at, end in contents[lead : lead + number]:
+                        parts += [header, archive[at:end], PADDING[: (at - end) % BLOCK]]
+                    if pool.is_local:
+                        window[place - begin] = b"".join(parts)
+                    else:
+                        _write(tar.fileno(), b"".join(parts), starts[place])
+        if pool.is_local:  # a few large writes: every small one between others costs a page twice
+            for place in range(begin, stop, WRITTEN_TOGETHER):
+                blobs = window[place - begin : place - begin + WRITTEN_TOGETHER]
+                _write(tar.fileno(), b"".join(blobs), starts[place])
+        behind.reach(starts[stop] if stop < len(starts) else size_of_all)
+    tar.seek(size_of_all)
     ShardWriter(tar).close()
+    tar.flush()
+    behind.reach(tar.tell())
+
+
+def _windows(num_samples: int, num_bytes: int, num_sources: int, local: bool) -> Iterator[tuple[int, int]]:
+    """Yield the samples of each window, from begin to stop - 1: of local sources some MB, but many samples a source."""
+    most = min(num_bytes // WINDOW_BYTES, num_samples // (WINDOW_SAMPLES * max(num_sources, 1))) if local else 1
+    edges = np.linspace(0, num_samples, max(most, 1) + 1).astype(int).tolist()
+    yield from pairwise(edges)
 
 
 def _ranges(starts: NDArray[np.integer], counts: NDArray[np.int64]) -> NDArray[np.int64]:

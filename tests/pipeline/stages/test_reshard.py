@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 import json
 import sys
@@ -10,11 +11,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import webdataset
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from filters.strategy import Columns, Strategy, Verdict
 from pipeline.engine.perform import perform
+from pipeline.stages import reshard as module
+from pipeline.stages._hash_behind import HashBehind
 from pipeline.stages.reshard import Reshard, _apart, _order, _source
 from pipeline.stages.select import Select
 from winnow.errors import UserError
@@ -238,3 +241,48 @@ def test_a_tar_that_is_not_its_table_is_refused(tmp_path: Path, make_pool: Any, 
     stage = reshard(tmp_path)
     with pytest.raises(UserError, match=r"'shards/00000\.tar' holds other samples"):
         stage.run(stage.plan()[0], tmp_path)
+
+
+def _far(url: str) -> Store:
+    """Return a folder's store that takes itself for an object store."""
+    store = Store(url)
+    store.is_local = False
+    return store
+
+
+@given(window=st.integers(1, 40_000), share=st.integers(1, 9), together=st.integers(1, 9))
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_windows_change_no_byte(
+    tmp_path_factory: pytest.TempPathFactory, make_pool: Any, run_stage: Any, window: int, share: int, together: int
+) -> None:
+    root = tmp_path_factory.mktemp("windows")
+    make_pool(root / "pool", (9, 14, 5))
+    run_stage(select(root, all={"use": "no_filter"}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "Store", _far)  # one window, sample by sample, as from an object store
+        stage = reshard(root, samples_per_shard=17)
+        units = stage.plan()
+        (root / "remote").mkdir()
+        far = stage.run(units[0], root / "remote")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"WINDOW_BYTES": window, "WINDOW_SAMPLES": share, "WRITTEN_TOGETHER": together}.items():
+            patch.setattr(module, name, value)
+        (root / "local").mkdir()
+        near = stage.run(units[0], root / "local")
+    made = (root / "local/shard.tar").read_bytes()
+    assert made == (root / "remote/shard.tar").read_bytes()
+    for products in (near, far):
+        told = products[f"reshard/{units[0].name}"].sha256
+        assert list(told.values()) == [hashlib.sha256(made).hexdigest()]
+
+
+def test_a_hash_that_cannot_follow_fails(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w+b") as file, HashBehind(file) as behind:
+        file.write(b"abc")
+        file.flush()
+        behind.reach(2)
+        behind.reach(3)
+        assert behind.digest() == hashlib.sha256(b"abc").hexdigest()
+        behind.reach(4)
+        with pytest.raises(OSError, match="ends at 3 and not at 4"):
+            behind.digest()
