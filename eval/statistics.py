@@ -1,19 +1,17 @@
 """How sure a number is: intervals for one score, paired tests for two on the same examples.
 
-Source: Wilson 1927; McNemar 1947 in its exact binomial form; Efron & Tibshirani 1993, percentile bootstrap; Holm 1979.
+Source: Wilson 1927; McNemar 1947 in its exact binomial form; Efron & Tibshirani 1993, percentile bootstrap; Bonett &
+Price 2012, Adjusted Wald confidence interval for a difference of binomial proportions based on paired data; Holm 1979.
 Intervals and paired tests speak of the test set only: another training seed is a different source of variation, see
 `eval/seeds.py`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Estimate", "bootstrap", "holm", "holm_levels", "mcnemar", "stratified_bootstrap", "wilson"]
-
-Part = tuple[NDArray[np.floating], NDArray[np.integer]]
 
 
 @dataclass(frozen=True)
@@ -46,52 +44,59 @@ def wilson(successes: float, trials: int, z: float = 1.959963984540054) -> Estim
     return Estimate(p, min(p, max(0.0, float(centre - half))), max(p, min(1.0, float(centre + half))))
 
 
-def bootstrap(parts: Sequence[Part], draws: int = 2000, seed: int = 0) -> Estimate:
-    """Return the mean of the parts' means with a percentile interval from resampling whole clusters.
-
-    One part whose clusters are all different is the ordinary bootstrap of a mean; on per-example differences of two
-    systems it is the paired bootstrap. Retrieval has two parts (queries by text, queries by image) and one cluster per
-    image, since the captions of an image succeed and fail together.
-
-    Args:
-        parts: (values (n,), cluster ids (n,)) for each part; ids are shared between parts.
-        draws: number of resamples.
-        seed: of the resampling.
-    """
-    ids, codes = np.unique(np.concatenate([clusters for _, clusters in parts]), return_inverse=True)
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)), size=draws).astype(np.float64)
-    start, point, total = 0, 0.0, np.zeros(draws)
-    for values, clusters in parts:
-        mine = codes[start : start + len(clusters)]
-        start += len(clusters)
-        sums = np.bincount(mine, weights=values.astype(np.float64), minlength=len(ids))
-        sizes = np.bincount(mine, minlength=len(ids)).astype(np.float64)
-        total += (weights @ sums) / np.maximum(weights @ sizes, 1e-12) / len(parts)
-        point += float(np.mean(values)) / len(parts)
-    low, high = np.quantile(total, [0.025, 0.975])
-    return Estimate(point, float(low), float(high))
+def bootstrap(
+    values: NDArray[np.floating],
+    limits: tuple[float, float] = (0.0, 1.0),
+    level: float = 0.05,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Estimate:
+    """Return the mean of (n,) values with a percentile interval: `stratified_bootstrap` without classes."""
+    return stratified_bootstrap(values, np.arange(len(values)), limits, level, draws, seed)
 
 
 def stratified_bootstrap(
-    values: NDArray[np.floating], classes: NDArray[np.integer], draws: int = 2000, seed: int = 0
+    values: NDArray[np.floating],
+    classes: NDArray[np.generic],
+    limits: tuple[float, float] = (0.0, 1.0),
+    level: float = 0.05,
+    draws: int = 2000,
+    seed: int = 0,
 ) -> Estimate:
     """Return the mean of the classes' means, resampling within each class: for mean per-class recall.
+
+    A class of n examples shows only (n - 1) / n of its variance to a resample of itself, one example nothing. So each
+    resample draws a share 2 / (n + 1) of a class's examples from all classes together (all of them at n = 1, 4 % at
+    n = 50), and the whole set counts one more example at either limit, as Bonett & Price (2012) do for paired
+    differences. The interval then holds the truth in 95 % of trials at one, two and three examples a class, and no
+    handful of equal outcomes makes it a point.
 
     Args:
         values: (n,) per-example values.
         classes: (n,) class of each example.
+        limits: smallest and largest value there can be: (0, 1) for shares, (-1, 1) for their differences.
+        level: chance that the interval misses.
         draws: number of resamples.
         seed: of the resampling.
     """
     rng = np.random.default_rng(seed)
-    groups = [values[classes == label].astype(np.float64) for label in np.unique(classes)]
-    means = [
-        rng.multinomial(len(group), np.full(len(group), 1 / len(group)), size=draws) @ group / len(group)
-        for group in groups
-    ]
-    low, high = np.quantile(np.mean(means, axis=0), [0.025, 0.975])
-    return Estimate(float(np.mean([group.mean() for group in groups])), float(low), float(high))
+    support, code = np.unique(np.round([*values, *limits], 12), return_inverse=True)
+    names, mine, sizes = np.unique(classes, return_inverse=True, return_counts=True)
+    own = np.zeros((len(names), len(support)))
+    np.add.at(own, (mine, code[: len(values)]), 1)
+    own /= sizes[:, None]
+    point, size = float((own @ support).mean()), len(names) ** 2 / (1 / sizes).sum()
+    share = 2 / (sizes[:, None] + 1)
+    ends = np.isin(support, support[code[len(values) :]]) / 2
+    chances = (size * ((1 - share) * own + share * own.mean(axis=0)) + 2 * ends) / (size + 2)
+    # classes of one size and one distribution are drawn together: without classes it is a single draw
+    alike, counts = np.unique(np.column_stack([sizes, chances]), axis=0, return_counts=True)
+    total = np.full(draws, (size * point + sum(limits)) / (size + 2) - float((chances @ support).mean()))
+    for row, count in zip(alike, counts, strict=True):
+        drawn = rng.multinomial(int(row[0]) * count, row[1:] / row[1:].sum(), size=draws)
+        total += drawn @ support / (row[0] * len(names))
+    low, high = np.round(np.quantile(total, [level / 2, 1 - level / 2]), 12)  # nothing is nothing, not 1e-17
+    return Estimate(point, max(limits[0], min(point, float(low))), min(limits[1], max(point, float(high))))
 
 
 def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:

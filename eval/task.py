@@ -40,6 +40,8 @@ class TaskResult:
 
     metrics: dict[str, float | None]
     """Named numbers in DataComp's names; "main_metric" is the one that is compared."""
+    main_metric: str
+    """The name in `metrics` of the one that is compared: results carry it, nobody has to guess it from values."""
     num_samples: int
     """How many test examples were used."""
     interval: Estimate | None = None

@@ -2,19 +2,21 @@
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from eval.outcomes import outcomes_of
 from winnow.journal import Journal
 from winnow.storage import Store
 
 __all__ = ["Outcomes", "read_outcomes"]
+
+WORDS = {"acc1": "accuracy", "mean_per_class_recall": "mean per-class recall"}
 
 
 @dataclass
@@ -54,7 +56,7 @@ def read_outcomes(run: Store, notes: list[str]) -> list[Outcomes]:
             if file not in row.files:
                 continue
             table = pq.read_table(io.BytesIO(run.read(file)))
-            for metric, examples, values in _metrics(table, result["metrics"]):
+            for metric, examples, values in _metrics(table, result.get("main_metric", "")):
                 chance = (result.get("notes") or {}).get("chance") if metric in ("accuracy", "recall@1") else None
                 fresh = Outcomes(recipe, task, metric, chance, metric == "accuracy", examples)
                 mine = found.setdefault((recipe, task, metric), fresh)
@@ -66,47 +68,13 @@ def read_outcomes(run: Store, notes: list[str]) -> list[Outcomes]:
     return [found[name] for name in sorted(found, key=lambda name: (*name[:2], len(name[2]), name[2]))]
 
 
-def _metrics(table: pa.Table, metrics: dict[str, Any]) -> Iterator[tuple[str, list[str], NDArray[np.float64]]]:
-    """Yield (metric, examples, outcomes whose mean is the metric) of one model on one task."""
-    if "correct" in table.column_names:
-        correct = _numbers(table, "correct")
-        examples = [str(key) for key in table["sample"].to_pylist()]
-        yield "accuracy", examples, correct
-        if metrics.get("main_metric") != metrics.get("acc1"):
-            labels, size = np.unique(_numbers(table, "label"), return_inverse=True)[1], len(correct)
-            weights = size / (labels.max() + 1) / np.bincount(labels)[labels]
-            yield "mean per-class recall", examples, correct * weights
-    elif "direction" in table.column_names:
-        direction = np.array(table["direction"].to_pylist(), dtype=str)
-        keys, picture = np.unique(np.array(table["sample"].to_pylist(), dtype=str), return_inverse=True)
-        for column in table.column_names:
-            if column.startswith("hit"):
-                hits = _numbers(table, column)
-                yield f"recall@{column[3:]}", keys.tolist(), _by_picture(hits, direction, picture, len(keys))
+def _metrics(table: pa.Table, main: str) -> Iterator[tuple[str, list[str], NDArray[np.float64]]]:
+    """Yield (metric, examples, outcomes whose mean is the metric) of one model on one task.
 
-
-def _by_picture(
-    hits: NDArray[np.float64], direction: NDArray[np.str_], picture: NDArray[np.intp], count: int
-) -> NDArray[np.float64]:
-    """Return each picture's part in the mean of both directions' recalls, times the number of pictures.
-
-    A picture is found by its captions and finds them: these outcomes move together, and pictures are what to resample.
-
-    Args:
-        hits: (q,) in [0, 1], of queries in both directions.
-        direction: (q,) which one.
-        picture: (q,) row of the picture that the query belongs to.
-        count: number of pictures.
+    Mean per-class recall is left out where all classes have as many examples, so that it is accuracy, unless it is the
+    task's main metric. No value has a say in this: all models of a task stand in the same tables.
     """
-    directions: Sequence[str] = np.unique(direction).tolist()
-    out = np.zeros(count)
-    for name in directions:
-        mine = direction == name
-        share = count / len(directions) / mine.sum()
-        out += share * np.bincount(picture[mine], weights=hits[mine], minlength=count)
-    return out
-
-
-def _numbers(table: pa.Table, column: str) -> NDArray[np.float64]:
-    """Return a column as floats."""
-    return np.array(table[column].to_pylist(), dtype=np.float64)
+    for name, outcome in outcomes_of(table).items():
+        sizes = set() if outcome.classes is None else set(np.unique(outcome.classes, return_counts=True)[1].tolist())
+        if len(sizes) != 1 or name == main:
+            yield WORDS.get(name, name.removeprefix("mean_")), outcome.examples, outcome.weighted()

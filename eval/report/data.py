@@ -1,6 +1,7 @@
 """What a report shows, as plain data: `collect` fills it from files, `page` turns it into HTML."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ __all__ = [
     "Stage",
     "StrategyRow",
     "TruthRow",
+    "mean_results",
 ]
 
 
@@ -129,6 +131,8 @@ class Result:
     interval: Estimate | None
     samples_seen: int | None
     notes: dict[str, Any]
+    main_metric: str = ""
+    """Which of `metrics` is compared; "" in results of versions that did not write it."""
 
 
 @dataclass(frozen=True)
@@ -140,9 +144,10 @@ class Comparison:
     first: str
     second: str
     difference: Estimate
-    """Main metric of the first minus that of the second."""
+    """Main metric of the first minus that of the second; the intervals of one table hold together at 95 %."""
     p_value: float | None
-    """Exact McNemar over examples; None where outcomes are not right or wrong, or several seeds are averaged."""
+    """Exact McNemar over examples; None where outcomes are not right or wrong, classes weigh equally, or several seeds
+    are averaged."""
     num_seeds: int
 
 
@@ -203,3 +208,25 @@ class ReportData:
     def is_random(self, strategy: str) -> bool:
         """Tell whether a subset was drawn by lot."""
         return any(row.is_random for row in self.strategies if row.name == strategy)
+
+    def is_control(self, strategy: str) -> bool:
+        """Tell whether a subset is no filter's choice: everything, or drawn by lot."""
+        return strategy == "no_filter" or self.is_random(strategy)
+
+
+def mean_results(results: Sequence[Result]) -> list[Result]:
+    """Average over seeds and sort by main metric, best first; intervals are those of the mean's first seed, moved."""
+    out = []
+    for subset in sorted({result.subset for result in results}):
+        mine = [r for r in results if r.subset == subset and r.metrics.get("main_metric") is not None]
+        if not mine:
+            continue
+        mean = sum(r.metrics["main_metric"] or 0.0 for r in mine) / len(mine)
+        first = mine[0]
+        interval = first.interval
+        if interval is not None:
+            move = mean - interval.value
+            interval = Estimate(mean, interval.low + move, interval.high + move)
+        out.append(replace(first, metrics={**first.metrics, "main_metric": mean}, interval=interval))
+    sign = 1 if results and results[0].notes.get("lower_is_better") else -1
+    return sorted(out, key=lambda result: (sign * (result.metrics["main_metric"] or 0.0), result.subset))

@@ -6,8 +6,8 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from eval.report.data import Histogram, ReportData
-from eval.report.headline import headline, mean_results
+from eval.report.data import Histogram, ReportData, mean_results
+from eval.report.headline import headline
 from eval.report.svg import NUM_SERIES, dot_plot, histogram, line_plot, scatter
 from eval.statistics import Estimate
 

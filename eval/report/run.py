@@ -4,25 +4,27 @@ import base64
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from PIL import Image
 
-from eval.report.data import Comparison, Curve, Grid, ReportData, Result
+from eval.outcomes import Outcome, outcomes_of
+from eval.report.data import Comparison, Curve, Grid, ReportData, Result, mean_results
 from eval.statistics import Estimate, bootstrap, mcnemar, stratified_bootstrap
 from winnow.errors import UserError
 from winnow.journal import Journal
 from winnow.storage import Store
 
-__all__ = ["compare", "curves", "grids", "read_results", "result_lines"]
+__all__ = ["compare", "curves", "grids", "main_metrics", "read_results", "result_lines"]
 
 UNREADABLE = (UserError, OSError, ValueError, KeyError, pa.ArrowInvalid)
-Parts = list[tuple[NDArray[np.float64], NDArray[np.object_]]]
 MAX_POINTS = 400
+DRAWS = 10_000
+"""Of an interval: with twenty comparisons of a task its ends are the 12th and the 12th last."""
 
 
 def result_lines(run: Store) -> list[str]:
@@ -54,6 +56,7 @@ def read_results(run: Store, notes: list[str]) -> list[Result]:
                     interval=interval,
                     samples_seen=row.get("samples_seen"),
                     notes=row.get("notes") or {},
+                    main_metric=str(row.get("main_metric") or ""),
                 )
             )
         except UNREADABLE as error:
@@ -62,73 +65,86 @@ def read_results(run: Store, notes: list[str]) -> list[Result]:
 
 
 def compare(run: Store, data: ReportData) -> list[Comparison]:
-    """Return every filter against no_filter and against the random subset of its size, paired by example."""
+    """Return every filter against no_filter, the random subset of its size and the best filter, paired by example.
+
+    The intervals of one recipe and task hold together at 95 %: each of m comparisons is made at 1 - 0.05 / m.
+    """
     out = []
-    groups = sorted({(result.system, result.task) for result in data.results})
-    for system, task in groups:
+    for system, task in sorted({(result.system, result.task) for result in data.results}):
         mine = [result for result in data.results if (result.system, result.task) == (system, task)]
-        subsets = sorted({result.subset for result in mine})
-        seeds = {name: sorted(r.seed for r in mine if r.subset == name) for name in subsets}
-        for first in subsets:
-            if first == "no_filter":
-                continue
-            rivals = [] if data.is_random(first) else [data.control(first)]
-            for second in ["no_filter", *rivals]:
-                if second not in subsets or second is None:
-                    continue
-                shared = sorted(set(seeds[first]) & set(seeds[second]))
-                found = _difference(run, system, task, first, second, shared, data.notes)
-                if found is not None:
-                    out.append(Comparison(system, task, first, second, *found, len(shared)))
+        seeds = {r.subset: sorted(other.seed for other in mine if other.subset == r.subset) for r in mine}
+        names = main_metrics(mine)
+        pairs = _pairs(data, mine)
+        for first, second in pairs:
+            shared = sorted(set(seeds[first]) & set(seeds[second]))
+            found = _difference(run, system, task, names, (first, second), shared, 0.05 / len(pairs), data.notes)
+            if found is not None:
+                out.append(Comparison(system, task, first, second, *found, len(shared)))
     return out
 
 
+def main_metrics(results: Sequence[Result]) -> list[str]:
+    """Return the name of the metric by which a task's models are compared.
+
+    Args:
+        results: all of one task. Versions before 0.3 did not write the name: it is then what agrees with the main
+            metric in every model, and several names are returned only where all models agree in all of them.
+    """
+    named = {result.main_metric for result in results if result.main_metric}
+    if named:
+        return sorted(named)
+    names = [name for name in results[0].metrics if name != "main_metric"]
+    return [name for name in names if all(r.metrics.get(name) == r.metrics.get("main_metric") for r in results)]
+
+
+def _pairs(data: ReportData, results: Sequence[Result]) -> list[tuple[str, str]]:
+    """Return what is compared: filters and random subsets with no_filter, filters with their control and the best."""
+    subsets = sorted({result.subset for result in results} - {"no_filter"})
+    pairs = []
+    for first in subsets:
+        rivals = ["no_filter", None if data.is_control(first) else data.control(first)]
+        pairs += [(first, r) for r in rivals if r is not None and any(result.subset == r for result in results)]
+    filters = [result.subset for result in mean_results(results) if not data.is_control(result.subset)]
+    return pairs + [(filters[0], other) for other in sorted(filters[1:])]
+
+
 def _difference(
-    run: Store, system: str, task: str, first: str, second: str, seeds: Sequence[str], notes: list[str]
+    run: Store,
+    system: str,
+    task: str,
+    metrics: Sequence[str],
+    pair: tuple[str, str],
+    seeds: Sequence[str],
+    level: float,
+    notes: list[str],
 ) -> tuple[Estimate, float | None] | None:
-    """Return the difference of two subsets' main metrics, examples averaged over the shared seeds."""
-    tables = []
-    for subset in (first, second):
+    """Return the difference of two subsets' main metrics, outcomes averaged over the shared seeds."""
+    sides: list[list[Outcome]] = []
+    for subset in pair:
         try:
             names = [f"eval/{system}/{subset}/{seed}/samples-{task}.parquet" for seed in seeds]
-            tables.append([pq.read_table(io.BytesIO(run.read(name))) for name in names])
+            found = [outcomes_of(pq.read_table(io.BytesIO(run.read(name)))) for name in names]
         except UNREADABLE as error:
-            notes.append(f"no paired test of {first} and {second} on {task}: {error}")
+            notes.append(f"no paired test of {pair[0]} and {pair[1]} on {task}: {error}")
             return None
-    if not tables[0] or not tables[0][0].num_rows:
+        metric = next((name for name in metrics if all(name in each for each in found)), "")
+        sides.append([each[metric] for each in found if metric and each[metric].examples])
+    if not all(sides):
+        return None  # no shared seed, or a metric of the whole set: a distance has no outcome for one example
+    head = sides[0][0]
+    if any(outcome.examples != head.examples for side in sides for outcome in side):
+        notes.append(f"no paired test of {pair[0]} and {pair[1]} on {task}: their test examples differ")
         return None
-    head = tables[0][0]
-    if any(table["sample"] != head["sample"] for side in tables for table in side):
-        notes.append(f"no paired test of {first} and {second} on {task}: their test examples differ")
-        return None
-    if "correct" in head.column_names:
-        sides = [np.mean([_numbers(table, "correct") for table in side], axis=0) for side in tables]
-        change = sides[0] - sides[1]
-        p_value = mcnemar(sides[0] > 0.5, sides[1] > 0.5) if len(seeds) == 1 else None
-        if _is_per_class(run, system, first, seeds[0], task):
-            return stratified_bootstrap(change, np.array(head["label"].to_pylist())), p_value
-        return bootstrap([(change, np.arange(len(change)))]), p_value
-    if "direction" in head.column_names:
-        sides = [np.mean([_numbers(table, "hit1") for table in side], axis=0) for side in tables]
-        change, direction = sides[0] - sides[1], np.array(head["direction"].to_pylist(), object)
-        sample = np.unique(np.array(head["sample"].to_pylist(), str), return_inverse=True)[1]
-        parts = [(change[direction == name], sample[direction == name]) for name in sorted(set(direction))]
-        return bootstrap(parts), None
-    return None
-
-
-def _is_per_class(run: Store, system: str, subset: str, seed: str, task: str) -> bool:
-    """Tell whether the main metric weighs classes equally."""
-    for line in run.read(f"eval/{system}/{subset}/{seed}/results.jsonl").decode("utf-8").splitlines():
-        metrics = json.loads(line)["metrics"] if json.loads(line)["key"] == task else {}
-        if metrics and metrics["main_metric"] != metrics.get("acc1"):
-            return True
-    return False
-
-
-def _numbers(table: pa.Table, column: str) -> NDArray[np.float64]:
-    """Return a column as floats."""
-    return np.array(table[column].to_pylist(), dtype=np.float64)
+    first, second = (np.mean([outcome.values for outcome in side], axis=0) for side in sides)
+    if head.classes is not None:
+        return stratified_bootstrap(first - second, head.classes, (-1, 1), level, DRAWS), None
+    difference = bootstrap(first - second, (-1, 1), level, DRAWS)
+    if not head.is_binary or len(seeds) > 1:
+        return difference, None
+    p_value = mcnemar(first > 0.5, second > 0.5)
+    if p_value > level:  # the interval says no more than the exact test
+        difference = replace(difference, low=min(difference.low, 0.0), high=max(difference.high, 0.0))
+    return difference, p_value
 
 
 def curves(run: Store, notes: list[str]) -> list[Curve]:

@@ -75,6 +75,7 @@ class Generation(Task):
                 f"KD-{name.removeprefix('FD-')}": kernel_distance(*features),
                 "main_metric": distance,
             },
+            main_metric=name,
             num_samples=count,
             rows={"sample": list(range(count)), "caption": captions[:count]},
             pictures={"grid.png": _grid(grid)},

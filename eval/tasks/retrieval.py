@@ -9,6 +9,7 @@ import numpy as np
 
 from eval.features import as_embedder
 from eval.metrics.recall_at_k import recall_at_k
+from eval.outcomes import per_picture
 from eval.statistics import bootstrap
 from eval.task import Task, TaskResult
 from eval.wds import WdsFolder
@@ -80,9 +81,12 @@ class Retrieval(Task):
             rows["query"] += texts if direction == "image_retrieval" else keys
             for column, k in enumerate(KS):
                 rows[f"hit{k}"] += values[:, column].tolist()
-        interval = bootstrap([(hits[direction][:, 0], ids[direction]) for direction in hits])
+        best = np.concatenate([values[:, 0] for values in hits.values()])
+        picture = np.concatenate([ids[name] for name in hits])
+        interval = bootstrap(per_picture(best, np.array(rows["direction"], dtype=str), picture, len(keys)))
         return TaskResult(
             metrics={**recalls, "mean_recall@1": interval.value, "main_metric": interval.value},
+            main_metric="mean_recall@1",
             num_samples=len(keys),
             interval=interval,
             rows=rows,

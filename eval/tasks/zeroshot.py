@@ -75,6 +75,7 @@ class ZeroShot(Task):
             interval = stratified_bootstrap(correct.astype(np.float64), labels)
         return TaskResult(
             metrics={**metrics, "main_metric": metrics[self.main_metric]},
+            main_metric=self.main_metric,
             num_samples=len(keys),
             interval=interval,
             rows={

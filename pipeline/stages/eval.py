@@ -134,6 +134,7 @@ def _row(name: str, spec: Mapping[str, Any], result: TaskResult) -> dict[str, An
         "key": name,
         "dataset": name,
         "metrics": result.metrics,
+        "main_metric": result.main_metric,
         "system": spec["recipe"],
         "subset": spec["subset"],
         "seed": int(spec["seed"]) if str(spec["seed"]).isdigit() else spec["seed"],
