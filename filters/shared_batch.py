@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from filters.scorer import Batch, Scorer
 from winnow.columns import to_numpy
-from winnow.errors import UserError
+from winnow.errors import StorageError, UserError
 
 __all__ = ["Decoded", "SharedBatch"]
 
@@ -71,7 +71,7 @@ class SharedBatch:
         for row in rows:
             try:
                 pieces.append((row, scorer.score(self._batch(scorer, [row]))))
-            except UserError:
+            except (UserError, StorageError):
                 raise
             except Exception as reason:  # recorded in the row's `error` column
                 self.errors[key][row] = f"{type(reason).__name__}: {reason}"

@@ -5,6 +5,7 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.commands.plan import plan_command
@@ -15,7 +16,7 @@ from pipeline.commands.watch import follow as watch
 from pipeline.commands.why import explain
 from pipeline.config import STAGES, RunConfig
 from pipeline.runner import Summary, run_stage
-from winnow.errors import UserError
+from winnow.errors import StorageError, UserError
 from winnow.progress import console
 from winnow.registry import names
 
@@ -56,6 +57,9 @@ def main() -> None:
     except UserError as error:
         console.print(f"[red]error:[/red] {error}", markup=True)
         sys.exit(2)
+    except StorageError as error:
+        console.print(f"[red]error:[/red] {escape(str(error))}", markup=True)
+        sys.exit(1 if error.transient else 2)
 
 
 @app.command()

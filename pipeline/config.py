@@ -9,9 +9,10 @@ import yaml
 
 from pipeline.engine.executor import Executor
 from pipeline.stage import Stage
-from winnow.component import build
+from winnow.component import build, validate
 from winnow.config import load_config
 from winnow.errors import UserError, unknown
+from winnow.patience import Storage
 from winnow.registry import resolve
 from winnow.storage import Store
 
@@ -33,7 +34,7 @@ STAGES = (
 )
 """The order of the loop. Files of `pipeline/stages/` beyond these are stages only for configs that name them."""
 
-SHARED = ("pool", "run_dir", "seed", "source", "config_path")
+SHARED = ("pool", "run_dir", "seed", "source", "storage", "config_path")
 """Top-level keys that are handed to every stage which declares a field of that name."""
 
 CONTROL = "random-"
@@ -66,6 +67,7 @@ class RunConfig:
                 raise UserError(f"key `{key}` is required: a folder or fsspec URL")
         raw.setdefault("config_path", str(path))
         self.values: dict[str, Any] = raw
+        validate(Storage, raw.setdefault("storage", {}) or {}, "storage").apply()
         executor = dict(raw.get("executor") or {})
         self.executor: Executor = build("pipeline.engine.executors", executor, executor.get("use", "ray"), "executor")
         self.stages: dict[str, Stage] = {name: self._stage(name) for name in STAGES if name in raw}

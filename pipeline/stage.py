@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from pydantic import Field
+
 from winnow.component import Component
 from winnow.journal import Journal
+from winnow.patience import Storage
 from winnow.storage import Store
 
 __all__ = ["Product", "Stage", "Unit"]
@@ -53,6 +56,8 @@ class Stage(Component):
     run_dir: str
     """Folder or fsspec URL of the run."""
     seed: int = 0
+    storage: Storage = Field(default=Storage(), exclude=True)
+    """How long workers wait for object storage. No part of what keys are made of: it changes no product."""
 
     @property
     def store(self) -> Store:

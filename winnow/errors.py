@@ -5,11 +5,27 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from types import ModuleType
 
-__all__ = ["UserError", "require", "unknown"]
+__all__ = ["StorageError", "UserError", "require", "unknown"]
 
 
 class UserError(ValueError):
     """A mistake in a config, a command or an input that the user can put right; printed without a traceback."""
+
+
+class StorageError(Exception):
+    """A store that does not answer or refuses, in one sentence that names it; printed without a traceback.
+
+    It is neither an `OSError` nor a `UserError`: whoever forgives those, for one sample or one file, must not take a
+    store that is away for something that is missing.
+    """
+
+    def __init__(self, text: str, transient: bool = False) -> None:
+        """Take the sentence, and whether it may be otherwise later, when the same command goes on."""
+        super().__init__(text, transient)
+        self.transient = transient
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def unknown(what: str, given: str, accepted: Iterable[str]) -> UserError:

@@ -3,11 +3,11 @@
 import hashlib
 from typing import Annotated
 
-import fsspec
 from pydantic import AfterValidator, PlainSerializer, SerializationInfo
 
 from winnow.component import DIGEST
 from winnow.errors import UserError
+from winnow.patience import reach
 
 __all__ = ["InputFile", "read_input"]
 
@@ -18,8 +18,9 @@ def read_input(path: str) -> bytes:
     Raises:
         UserError: there is no such file.
     """
+    fs, name = reach(path)
     try:
-        with fsspec.open(path, "rb") as handle:
+        with fs.open(name, "rb") as handle:
             return handle.read()  # type: ignore[no-any-return]
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"no file {path!r}: name one that exists, relative to where the command runs") from None
@@ -27,7 +28,7 @@ def read_input(path: str) -> bytes:
 
 def _exists(path: str) -> str:
     """Refuse a path without a file behind it."""
-    fs, name = fsspec.core.url_to_fs(path)
+    fs, name = reach(path)
     if not fs.isfile(name):
         raise UserError(f"no file {path!r}: name one that exists, relative to where the command runs")
     return path

@@ -5,9 +5,11 @@ import json
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from winnow.errors import StorageError
 from winnow.storage import Sizes, Store, is_inside
 
 __all__ = ["Journal", "Row"]
@@ -84,7 +86,7 @@ class Journal:
         self.rows[row.product] = row
         self._loose.add(name)
         if len(self._loose) > max(LOOSE, len(self.rows) // 4):
-            self.compact()
+            self._gather()
 
     def forget(self, product: str) -> None:
         """Drop a row: before its files are replaced, and when the config no longer asks for the product."""
@@ -105,12 +107,18 @@ class Journal:
     def tidy(self) -> None:
         """Gather the row files if they are many. For the only driver of the store."""
         if len(self._loose) > LOOSE:
+            self._gather()
+
+    def _gather(self) -> None:
+        """Gather the row files; where that fails they are read one by one, as before."""
+        with suppress(OSError, StorageError):
             self.compact()
 
     def compact(self) -> None:
         """Write a snapshot of all rows, then remove what it replaces. For the only driver of the store."""
         old = self.store.list("journal/snapshots", ".jsonl")
         self._number += 1
+        self._gathered |= set(self.rows)  # even if the snapshot is not seen to arrive, it may have
         lines = (json.dumps(_data(row), separators=(",", ":")) for _, row in sorted(self.rows.items()))
         self.store.write(_snapshot(self._number), "".join(f"{line}\n" for line in lines).encode())
         for name in [*self._loose, *old]:

@@ -12,10 +12,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from winnow.errors import UserError
+from winnow.errors import StorageError, UserError
+from winnow.patience import impatient, reach
 
 __all__ = ["Sizes", "Store", "is_inside"]
 
@@ -30,8 +30,8 @@ class Store:
     def __init__(self, url: str | Path) -> None:
         self.url = str(url)
         # listings are never remembered: other processes write here
-        self.fs, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
-        self.root = str(root).rstrip("/")
+        self.fs, root = reach(self.url, use_listings_cache=False)
+        self.root = root.rstrip("/")
         self.is_local = isinstance(self.fs, LocalFileSystem)
 
     def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
@@ -47,6 +47,10 @@ class Store:
             raise UserError(f"{name!r} leads out of {self.url!r}: who wrote that pool or run is not to be trusted")
         return f"{self.root}/{name}" if name else self.root
 
+    def where(self, name: str) -> str:
+        """Return `name` as people find it: with the store's scheme."""
+        return self.path(name) if self.is_local else f"{self.url.rstrip('/')}/{name}".rstrip("/")
+
     def open(self, name: str) -> IO[bytes]:
         """Open a file for reading."""
         return self.fs.open(self.path(name), "rb")  # type: ignore[no-any-return]
@@ -56,6 +60,15 @@ class Store:
         if self.is_local:  # many small ones are read: fsspec would take longer than the file system
             return Path(self.path(name)).read_bytes()
         return self.fs.cat_file(self.path(name))  # type: ignore[no-any-return]
+
+    def answers(self) -> bool:
+        """Tell whether the store answers at present, asked once."""
+        try:
+            with impatient():
+                self.exists("")
+        except StorageError:
+            return False
+        return True
 
     def exists(self, name: str) -> bool:
         """Tell whether a file or folder exists."""

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal, Self
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -24,6 +24,7 @@ from filters.vectors.embeddings import unit
 from winnow.columns import to_numpy
 from winnow.errors import UserError
 from winnow.images import ImageError, decode_image
+from winnow.patience import reach
 from winnow.shards import read_shard
 
 __all__ = ["TargetSet", "read_vectors", "vectors_identity"]
@@ -155,14 +156,14 @@ def vectors_identity(path: str) -> str:
         UserError: there is no such file.
     """
     fs, names = _find(path)
-    local = isinstance(fs, fsspec.implementations.local.LocalFileSystem)
+    local = isinstance(fs, LocalFileSystem)
     states = [(name.rpartition("/")[2], file_sha256(Path(name)) if local else str(fs.ukey(name))) for name in names]
     return "sha256:" + hashlib.sha256(json.dumps(states).encode()).hexdigest()
 
 
 def _find(path: str) -> tuple[Any, list[str]]:
     """Return the file system and the sorted files of a file or folder that may hold vectors or pictures."""
-    fs, root = fsspec.core.url_to_fs(path)
+    fs, root = reach(path)
     found = sorted(fs.find(root)) if fs.isdir(root) else [root] if fs.exists(root) else []
     names = [str(name) for name in found if str(name).endswith((*SUFFIXES, ".tar"))]
     if not names:

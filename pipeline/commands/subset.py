@@ -5,7 +5,6 @@ from functools import reduce
 from pathlib import Path
 from typing import Annotated
 
-import fsspec
 import numpy as np
 import typer
 from fsspec.implementations.local import LocalFileSystem
@@ -16,6 +15,7 @@ from filters.choosing.ranking import num_of
 from filters.subset import intersect, minus, read_subset, sample, union, write_subset
 from winnow.errors import UserError
 from winnow.inputs import read_input
+from winnow.patience import reach
 from winnow.progress import console
 
 __all__ = ["subset_app"]
@@ -106,7 +106,7 @@ def _write(out: str, subset: NDArray[np.void]) -> None:
     """Write a subset file, whole or not at all, and say how large it is."""
     if not out.endswith(".npy"):
         raise UserError(f"--out names a .npy file, not {out!r}")
-    fs, path = fsspec.core.url_to_fs(out)
+    fs, path = reach(out)
     fs.makedirs(path.rpartition("/")[0], exist_ok=True)
     if isinstance(fs, LocalFileSystem):
         Path(f"{path}.part").write_bytes(write_subset(subset))

@@ -3,15 +3,18 @@
 import statistics
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from pipeline.engine.executor import Executor, Workers
 from pipeline.engine.perform import Outcome, commit
 from pipeline.engine.pulse import Pulse, PulseFile
 from pipeline.stage import Stage, Unit
+from winnow.errors import StorageError
 from winnow.journal import Journal
-from winnow.progress import Meter
+from winnow.patience import impatient
+from winnow.progress import Meter, console
 
 __all__ = ["Drive"]
 
@@ -54,10 +57,15 @@ class Drive:
         self.times: deque[float] = deque(maxlen=REMEMBERED)
         self.numbers = count()
         self.file = PulseFile(self.stage.store, self.pulse)
+        self.waits = False
         self._beat(now=True)
 
     def run(self, todo: list[Unit]) -> None:
-        """Keep at most `capacity` attempts in flight until every unit is done or out of attempts."""
+        """Keep at most `capacity` attempts in flight until every unit is done or out of attempts.
+
+        Raises:
+            StorageError: the storage was away for too long, or refuses us: what is not done is left to the next run.
+        """
         self.queue.extend(todo)
         try:
             with self.executor.open(self.stage) as workers:
@@ -103,6 +111,8 @@ class Drive:
 
     def _failed(self, workers: Workers, unit: Unit, outcome: Outcome, others: list[int]) -> None:
         """Try a unit again, leave it to the other attempt at it, or give it up."""
+        if outcome.trouble is not None:
+            outcome = self._judge(outcome, outcome.trouble)
         name = unit.name
         (self.lost if outcome.blameless else self.tries)[name] += 1
         if not (outcome.final or self.tries[name] >= self.executor.attempts or self.lost[name] >= LOST):
@@ -122,6 +132,20 @@ class Drive:
         ended = len(self.quarantined) + self.pulse.done + self.pulse.skipped
         if len(self.quarantined) >= FAILED and len(self.quarantined) > self.executor.max_failed * ended:
             self.stopped = f"{len(self.quarantined)} of {ended} units failed (executor.max_failed)"
+
+    def _judge(self, outcome: Outcome, trouble: StorageError) -> Outcome:
+        """Tell the trouble of one worker with the storage, or of one file, from that of the whole run.
+
+        Raises:
+            StorageError: it is the run's: no other unit would fare better.
+        """
+        if trouble.transient:
+            if not self.stage.store.answers():
+                raise trouble
+            return replace(outcome, blameless=True)
+        if not self.pulse.done:
+            raise trouble
+        return replace(outcome, final=True)
 
     def _end(self, workers: Workers, attempts: list[int]) -> None:
         """End attempts that nobody waits for any more."""
@@ -175,18 +199,17 @@ class Drive:
         """Leave the last error of a unit in the store, for whoever has to mend it."""
         text = f"{outcome.error}\n\nafter {attempts} attempts\n\n{outcome.detail}"
         name = f"quarantine/{self.stage.name}~{outcome.unit.name.replace('/', '~')}.txt"
-        try:
+        with suppress(OSError, StorageError), impatient():  # the disk is full: the summary tells the error too
             self.stage.store.write(name, text.encode())
-        except OSError:  # the disk is full: the summary tells the error too
-            return
 
     def _beat(self, workers: Workers | None = None, *, now: bool = False) -> None:
-        """Tell how far the stage is, for those who watch; a full disk must not end the run here."""
+        """Tell how far the stage is, for those who watch; neither a full disk nor a store that is away ends it here."""
         self.pulse.in_flight = len(self.flight)
         self.pulse.failures = {kind: number for kind, number in self.counts.items() if kind != "samples" and number}
-        try:
-            told = self.file.beat(now=now)
-        except OSError:
-            told = True
+        told = self.file.beat(now=now)
+        if self.waits != bool(self.file.trouble) and not self.stage.store.is_local:
+            self.waits = not self.waits
+            wait = f"does not answer; units wait for it, for up to {self.stage.storage.retry_for:g} s"
+            console.print(f"  {self.stage.store.url} {wait if self.waits else 'answers again'}", markup=False)
         if told and workers is not None:
             workers.report(self.pulse)

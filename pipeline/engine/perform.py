@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import socket
 import time
 import traceback
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.stage import Product, Stage, Unit
-from winnow.errors import UserError
+from winnow.errors import StorageError, UserError
 from winnow.journal import Row
 from winnow.storage import Store, flush
 
@@ -31,6 +32,8 @@ class Outcome:
     """The error is one that another attempt cannot mend."""
     blameless: bool = False
     """The attempt was lost with its machine, which says nothing about the unit."""
+    trouble: StorageError | None = None
+    """What the error is, if it is the storage that does not answer this worker or refuses it."""
     folder: str = ""
     """The attempt folder, if the files are still in it and not under their final names."""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -44,6 +47,7 @@ class Worker:
         """Take a stage, and whether it is set up or needs no set-up."""
         self.stage = stage
         self.ready = ready
+        stage.storage.apply(reached=True)
 
     def make(self, unit: Unit) -> Outcome:
         """Run one unit: afterwards its files are finished, flushed and hashed; no failure escapes as an exception.
@@ -65,6 +69,9 @@ class Worker:
             outcome = _finish(self.stage.store, unit, made, folder, start)
         except UserError as error:
             outcome = Outcome(unit, error=str(error), final=True)
+        except StorageError as error:
+            text = f"{error} (said on {socket.gethostname()})"
+            outcome = Outcome(unit, error=text, trouble=StorageError(text, error.transient))
         except Exception as error:
             outcome = Outcome(unit, error=f"{type(error).__name__}: {error}", detail=traceback.format_exc())
         if folder is not None and not outcome.folder:

@@ -3,17 +3,22 @@
 import json
 import os
 import socket
+import threading
 import time
 from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from winnow.errors import StorageError
+from winnow.patience import impatient
 from winnow.storage import Store
 
 __all__ = ["Pulse", "PulseFile", "read_pulse"]
 
 EVERY = 5.0
 """Seconds between two writings."""
+GRACE = 5.0
+"""Seconds that the last writing of a stage may take."""
 WINDOW = 300.0
 """Seconds over which the present rate is taken."""
 
@@ -62,13 +67,19 @@ class Pulse:
 
 
 class PulseFile:
-    """Write a pulse now and then, with the rates of the last minutes."""
+    """Write a pulse now and then, with the rates of the last minutes; where it cannot be written, nobody stops for it.
+
+    To an object store it is written aside, in one thread after the other, since a store that is away takes its time.
+    """
 
     def __init__(self, store: Store, pulse: Pulse) -> None:
         self.store, self.pulse = store, pulse
         pulse.started, pulse.host = time.time(), f"{socket.gethostname()}:{os.getpid()}"
         self.marks: deque[tuple[float, int, int]] = deque([(time.monotonic(), 0, 0)])
         self.written = 0.0
+        self.trouble = ""
+        """Why the last writing failed, "" if it did not."""
+        self.aside: threading.Thread | None = None
 
     def beat(self, *, now: bool = False) -> bool:
         """Write the pulse if it is time; tell whether it was."""
@@ -84,13 +95,32 @@ class PulseFile:
         pulse.units_per_second = round((pulse.done - done) / seconds, 6)
         pulse.samples_per_second = round((pulse.samples - samples) / seconds, 3)
         pulse.updated = time.time()
-        self.store.write(_name(pulse.stage), json.dumps(asdict(pulse), indent=1).encode(), durable=False)
+        text = json.dumps(asdict(pulse), indent=1).encode()
+        if self.store.is_local:
+            self._write(text)
+            return True
+        if now and self.aside is not None:
+            self.aside.join(GRACE)
+        if self.aside is None or not self.aside.is_alive():
+            self.aside = threading.Thread(target=self._write, args=(text,), daemon=True)
+            self.aside.start()
+            if pulse.ended:
+                self.aside.join(GRACE)
         return True
 
     def end(self) -> None:
         """Write the pulse for the last time."""
         self.pulse.ended = True
         self.beat(now=True)
+
+    def _write(self, text: bytes) -> None:
+        try:
+            with impatient():
+                self.store.write(_name(self.pulse.stage), text, durable=False)
+        except (OSError, StorageError) as error:  # a full disk, a store that is away
+            self.trouble = str(error)
+        else:
+            self.trouble = ""
 
 
 def read_pulse(store: Store, stage: str) -> Pulse | None:

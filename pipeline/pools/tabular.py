@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.json
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from winnow.errors import UserError
+from winnow.patience import reach
 from winnow.tables import check_names, readable
 
 __all__ = ["CANDIDATES", "FORMATS", "Found", "blocks", "find_files", "known_columns"]
@@ -64,7 +64,7 @@ def find_files(url: str, field: str, suffixes: tuple[str, ...] = FORMATS) -> Fou
     Raises:
         UserError: nothing there that can be read.
     """
-    fs, path = fsspec.core.url_to_fs(url)
+    fs, path = reach(url)
     if any(sign in path for sign in "*?["):
         names = fs.glob(path)
     elif fs.isdir(path):

@@ -14,7 +14,7 @@ from pipeline.pools.samples import decoded_batches
 from pipeline.stage import Product, Stage, Unit
 from winnow.columns import ColumnWriter, column_path, read_column_file
 from winnow.component import build, digest
-from winnow.errors import UserError, unknown
+from winnow.errors import StorageError, UserError, unknown
 from winnow.pool import pool_shards
 
 __all__ = ["Score"]
@@ -89,7 +89,7 @@ class Score(Stage):
                 rows, batch = shared.batch_for(key, scorer)
                 try:
                     columns = scorer.score(batch)
-                except UserError:
+                except (UserError, StorageError):
                     raise
                 except Exception as error:  # most likely one sample's fault: find it and record the reason
                     rows, columns = shared.score_singly(key, scorer, rows, error)
