@@ -27,6 +27,7 @@ class Line:
         self.trigger, self.seconds = b"", 0.0
         """Seconds until the line is restored; below zero it stays cut."""
         self.cuts = 0
+        self.silent = False
         self.listener = self._listen(0)
         self.port = self.listener.getsockname()[1]
 
@@ -51,6 +52,15 @@ class Line:
         """Listen at the same port again."""
         self.listener = self._listen(self.port)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Pass nothing on: connections are taken, and hang."""
+        self.silent = True
+        try:
+            yield
+        finally:
+            self.silent = False
+
     def _listen(self, port: int) -> socket.socket:
         listener = socket.create_server(("127.0.0.1", port), backlog=64)
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
@@ -69,6 +79,8 @@ class Line:
     def _copy(self, source: socket.socket, sink: socket.socket, watched: bool) -> None:
         with suppress(OSError):
             while data := source.recv(65536):
+                if self.silent:
+                    continue
                 if watched and self.trigger and self.trigger in data:
                     self.trigger = b""
                     self.cut()
