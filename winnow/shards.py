@@ -1,28 +1,32 @@
 """The shard contract: a tar of samples in fixed order, byte-reproducible, and an index to copy without decoding.
 
-A sample is a run of members that share a key: `000000012.jpg`, `.txt`, `.json`. Archives from elsewhere are read
-without trust: regular members only, keys of letters, digits, `_`, `-` and `.`, no member ever becomes a file on disk.
+A sample is a run of members that share a key, `000000012.jpg`, `.txt`, `.json`, as for webdataset: members of one key
+that are no neighbours are several samples. Archives from elsewhere are read without trust: regular members only, no
+member ever becomes a file on disk, and what belongs to no sample can be named.
 """
 
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
-from typing import IO, Any
+from itertools import islice, pairwise
+from typing import IO, Any, NamedTuple, TypeVar
 
-from winnow.tar import BLOCK, PADDING, Entry, header, index_members, sliceable
+from winnow.tar import BLOCK, PADDING, Entry, Members, Sliceable, header, index_members, sliceable
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "Entry",
+    "Located",
     "Sample",
     "ShardWriter",
     "index_shard",
+    "locate_samples",
     "read_shard",
     "sample_bytes",
 ]
+
+Content = TypeVar("Content")
 
 _SIDECAR_BYTES, _SIDECAR_DEPTH = 10 * 2**20, 64
 """What a sidecar may have. img2dataset's are flat and of a few kilobytes; JSON takes up to twenty times its size."""
@@ -42,7 +46,7 @@ class Sample:
     @property
     def image(self) -> bytes | None:
         """The encoded picture, None where the sample has none."""
-        return next((self.members[suffix] for suffix in IMAGE_SUFFIXES if suffix in self.members), None)
+        return _picture(self.members)
 
     @property
     def caption(self) -> str:
@@ -68,6 +72,23 @@ class Sample:
         except (ValueError, RecursionError):
             return {}
         return data if isinstance(data, dict) else {}
+
+
+class Located(NamedTuple):
+    """One sample of a shard and where its members lie, by suffix."""
+
+    key: str
+    members: dict[str, Entry]
+
+    @property
+    def image(self) -> Entry | None:
+        """The encoded picture, None where the sample has none."""
+        return _picture(self.members)
+
+
+def _picture(members: Mapping[str, Content]) -> Content | None:
+    """Return the member that is the picture."""
+    return next((members[suffix] for suffix in IMAGE_SUFFIXES if suffix in members), None)
 
 
 def _plain(value: Any, depth: int) -> Any:
@@ -135,14 +156,47 @@ def index_shard(file: IO[bytes], name: str = "shard") -> list[Entry]:
         return index_members(archive, name).entries()
 
 
-def read_shard(file: IO[bytes], name: str = "shard") -> Iterator[Sample]:
-    """Yield the samples of a tar in order, grouping consecutive members by key.
+def locate_samples(file: IO[bytes], name: str = "shard") -> tuple[list[Located], list[tuple[str, str]]]:
+    """Return the samples of a tar in order, reading headers only, and its other members, each with the reason.
+
+    Args:
+        file: a seekable binary file.
+        name: what to call it in an error.
+
+    Raises:
+        UserError: the archive is cut short or damaged.
+    """
+    with sliceable(file) as archive:
+        members = index_members(archive, name)
+    entries = members.entries()
+    runs = pairwise([*members.first(), len(entries)])
+    located = [Located(entries[i].key, {entry.suffix: entry for entry in entries[i:j]}) for i, j in runs]
+    return located, members.left_out
+
+
+def read_shard(
+    file: IO[bytes], name: str = "shard", *, left_out: list[tuple[str, str]] | None = None
+) -> Iterator[Sample]:
+    """Yield the samples of a tar in order.
+
+    Args:
+        file: a seekable binary file.
+        name: what to call it in an error.
+        left_out: the names of members that belong to no sample are appended here, each with the reason.
 
     Raises:
         UserError: the archive is cut short or damaged; raised before the first sample.
     """
     with sliceable(file) as archive:
         members = index_members(archive, name)
-        rows = zip(members.keys, members.suffixes, members.offset.tolist(), members.size.tolist(), strict=True)
-        for key, group in groupby(rows, key=itemgetter(0)):
-            yield Sample(key, {suffix: archive[offset : offset + size] for _, suffix, offset, size in group})
+        if left_out is not None:
+            left_out += members.left_out
+        yield from _samples(archive, members)
+
+
+def _samples(archive: Sliceable, members: Members) -> Iterator[Sample]:
+    """Yield samples with the content of their members."""
+    parts = zip(members.suffixes, members.offset.tolist(), (members.offset + members.size).tolist(), strict=True)
+    for start, stop in pairwise([*members.first(), len(members.keys)]):
+        run = islice(parts, stop - start)
+        yield Sample(members.keys[start], {suffix: archive[begin:end] for suffix, begin, end in run})

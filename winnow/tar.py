@@ -1,6 +1,6 @@
 """Tar blocks: header blocks of plain archives, and an index of an archive that reads headers only.
 
-Archives from elsewhere are read without trust: regular members only, names of letters, digits, `_`, `-` and `.`. Where
+Archives from elsewhere are read without trust: regular members only, and what belongs to no sample is named. Where
 programs differ in what an archive holds (sparse files, links with content, two names for one member), it is refused.
 
 Most archives are plain, as webdataset and ShardWriter make them. Their headers are found and checked many at a time, by
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from winnow.errors import UserError
+from winnow.names import split_names
 
 __all__ = ["BLOCK", "PADDING", "Entry", "Members", "Sliceable", "header", "header_blocks", "index_members", "sliceable"]
 
@@ -29,12 +30,10 @@ _BLOCKS_AT_ONCE = 2**17  # 64 MiB
 _RECORD_BYTES = 2**20
 """Longest record about a member, which is a name or some times: more is read into memory by nobody."""
 _MAGIC_AT, _SIZE, _CHECKSUM = 257, slice(124, 135), slice(148, 154)
-_PATTERN = r"^(?:\./)?([A-Za-z0-9_\-]+(?:/[A-Za-z0-9_\-]+)*)\.([A-Za-z0-9_.]+)$"
-_NAME, _NAMES = re.compile(_PATTERN[:-1] + r"\Z"), re.compile(_PATTERN, re.MULTILINE)
 _NUMBER = re.compile(rb"[ ]*([0-7]*)[ ]*(?:\0.*)?", re.DOTALL)
 _LINE = re.compile(rb"([0-9]{1,7}) ([^=]+)=")
-_REGULAR, _RECORDS, _BARE = b"0\x007", b"xXgLK", b"123456"
-"""Kinds of members: files, records about the member after them, and what has no content (links, devices, folders)."""
+_REGULAR, _LINKS, _RECORDS, _BARE = b"0\x007", b"12", b"xXgLK", b"123456"
+"""Kinds of members: files, links, records about the member after them, what has no content (links, folders ...)."""
 
 
 class Entry(NamedTuple):
@@ -48,12 +47,22 @@ class Entry(NamedTuple):
 
 
 class Members(NamedTuple):
-    """Where the regular members of a tar lie, in order; all of length n."""
+    """Where the members of a tar's samples lie, in order; arrays and lists of length n.
+
+    A sample is a run of members with one key, as for webdataset; no two of them have one suffix.
+    """
 
     keys: list[str]
     suffixes: list[str]
     offset: NDArray[np.int64]
     size: NDArray[np.int64]
+    left_out: list[tuple[str, str]]
+    """Name of each file and link that is no member of a sample, and why."""
+
+    def first(self) -> list[int]:
+        """Return the places at which samples begin."""
+        pairs = zip(self.keys, [None, *self.keys], strict=False)
+        return [place for place, (key, before) in enumerate(pairs) if key != before]
 
     def entries(self) -> list[Entry]:
         """Return them one by one."""
@@ -126,13 +135,33 @@ def index_members(archive: "Sliceable", name: str = "shard") -> Members:
     position = 0 if isinstance(archive, _Seeking) else _scan(archive, found)
     _walk(archive, position, name, found)
     if len(found) == 1:
-        return found[0]
-    return Members(
-        [key for part in found for key in part.keys],
-        [suffix for part in found for suffix in part.suffixes],
-        np.concatenate([part.offset for part in found]),
-        np.concatenate([part.size for part in found]),
+        return _once(found[0])
+    return _once(
+        Members(
+            [key for part in found for key in part.keys],
+            [suffix for part in found for suffix in part.suffixes],
+            np.concatenate([part.offset for part in found]),
+            np.concatenate([part.size for part in found]),
+            [each for part in found for each in part.left_out],
+        )
     )
+
+
+def _once(members: Members) -> Members:
+    """Return members of which no two in a sample have one suffix: the first stays, which webdataset takes too."""
+    if len(set(zip(members.keys, members.suffixes, strict=True))) == len(members.keys):
+        return members
+    stay, seen, left_out = list[int](), set[str](), list(members.left_out)
+    for place, (key, suffix) in enumerate(zip(members.keys, members.suffixes, strict=True)):
+        if place and key != members.keys[place - 1]:
+            seen = set()
+        if suffix in seen:
+            left_out.append((f"{key}.{suffix}", "a second member of that name in the sample"))
+        else:
+            stay.append(place)
+        seen.add(suffix)
+    keys, suffixes = ([values[place] for place in stay] for values in (members.keys, members.suffixes))
+    return Members(keys, suffixes, members.offset[stay], members.size[stay], left_out)
 
 
 def _scan(archive: "Sliceable", found: list[Members]) -> int:
@@ -190,7 +219,7 @@ def _plain(
 def _members(
     blocks: NDArray[np.uint8], positions: NDArray[np.int64], sizes: NDArray[np.int64], long_names: Mapping[int, bytes]
 ) -> Members:
-    """Return what headers say of regular members with good names.
+    """Return what headers say of files.
 
     Args:
         blocks: (n, 512) headers.
@@ -198,26 +227,19 @@ def _members(
         sizes: (n,) of what follows them.
         long_names: row -> name, where a record before the header gives it.
     """
-    rows = np.flatnonzero(np.isin(blocks[:, 156], list(_REGULAR)))
+    rows = np.flatnonzero(np.isin(blocks[:, 156], list(_REGULAR + _LINKS)))
     names = np.ascontiguousarray(blocks[rows, :100]).view("S100").ravel().tolist()
     for place in np.flatnonzero(blocks[rows, 345]).tolist():
         names[place] = _with_prefix(blocks[rows[place]].tobytes())
     if long_names:
         names = [long_names.get(row, names[i]) for i, row in enumerate(rows.tolist())]
-    text = b"\n".join(names)
-    if b"\0" in text:
-        names = [name.partition(b"\0")[0] for name in names]
-        text = b"\n".join(names)
-    found: list[tuple[str, str]] = _NAMES.findall(text.decode("utf-8", "replace"))
-    if len(found) != len(names) or text.count(b"\n") >= max(1, len(names)):  # some are not accepted
-        matches = [_NAME.match(name.decode("utf-8", "replace")) for name in names]
-        rows = rows[[match is not None for match in matches]]
-        found = [(match[1], match[2]) for match in matches if match is not None]
-    suffixes = [suffix for _, suffix in found]
-    lower = {suffix: suffix.lower() for suffix in set(suffixes)}
-    return Members(
-        [key for key, _ in found], [lower[suffix] for suffix in suffixes], positions[rows] + BLOCK, sizes[rows]
-    )
+    links = np.isin(blocks[rows, 156], list(_LINKS))
+    left_out = [(names[i].decode("utf-8", "backslashreplace"), "a link") for i in np.flatnonzero(links).tolist()]
+    if left_out:
+        names, rows = [names[i] for i in np.flatnonzero(~links).tolist()], rows[~links]
+    places, keys, suffixes, others = split_names(names)
+    rows = rows[places]
+    return Members(keys, suffixes, positions[rows] + BLOCK, sizes[rows], left_out + others)
 
 
 def _walk(archive: "Sliceable", position: int, name: str, found: list[Members]) -> None:
@@ -406,7 +428,7 @@ def _tells(fields: Mapping[bytes, bytes]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for key, value in fields.items():
         if key == b"path":
-            found["path"] = value.replace(b"\0", b"\n").rstrip(b"/")  # neither is in an accepted name
+            found["path"] = value.replace(b"\0", b"\n").rstrip(b"/")  # a name with either is left out
         elif key == b"size":
             found["size" if re.fullmatch(rb"[0-9]{1,18}", value) else "sparse"] = value
         elif key.startswith(b"GNU.sparse."):

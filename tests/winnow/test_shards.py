@@ -1,13 +1,16 @@
 import io
 import tarfile
+from itertools import zip_longest
 
 import pytest
 import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from webdataset.handlers import ignore_and_continue
+from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from winnow.errors import UserError
-from winnow.shards import Sample, ShardWriter, index_shard, read_shard, sample_bytes
+from winnow.shards import Sample, ShardWriter, index_shard, locate_samples, read_shard, sample_bytes
 
 KEYS = st.text("abcXYZ0189_-", min_size=1, max_size=40)
 SUFFIXES = st.sampled_from(["jpg", "png", "txt", "json", "cls"])
@@ -86,17 +89,85 @@ def test_long_names_of_other_writers_are_read(tmp_path):
         assert read(buffer.getvalue()) == [(f"folder/{'k' * 150}", {"jpg": b"abc", "txt": b"abc"})]
 
 
-def test_only_regular_members_with_plain_names_are_samples():
+def test_what_belongs_to_no_sample_is_left_out_and_named():
+    others = [
+        "../up.txt",
+        "/etc/passwd.txt",
+        "a/../b.txt",
+        "README",
+        "__index__",
+        "__meta__/x.txt",
+        ".hidden",
+        "a\tb.txt",
+    ]
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name in ("../up.txt", "/etc/passwd.txt", "a/../b.txt", "good.txt", "semi;colon.txt"):
+        for name in ("a.txt", "a.TXT", *others, "semi;colon.txt"):
             member = tarfile.TarInfo(name)
             member.size = 1
             tar.addfile(member, io.BytesIO(b"x"))
         link = tarfile.TarInfo("link.txt")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
-    assert read(buffer.getvalue()) == [("good", {"txt": b"x"})]
+    left_out: list[tuple[str, str]] = []
+    samples = list(read_shard(io.BytesIO(buffer.getvalue()), left_out=left_out))
+    assert [(sample.key, sample.members) for sample in samples] == [("a", {"txt": b"x"}), ("semi;colon", {"txt": b"x"})]
+    assert sorted(name for name, _ in left_out) == sorted([*others, "a.txt", "link.txt"])
+    why = dict(left_out)
+    assert why["../up.txt"] == why["/etc/passwd.txt"] == why["a/../b.txt"] == "the name leads out of the folder"
+    assert why["README"] == why[".hidden"] == "no key before a dot in the name"
+    assert why["link.txt"] == "a link"
+    assert why["a.txt"] == "a second member of that name in the sample"
+    located, again = locate_samples(io.BytesIO(buffer.getvalue()))
+    assert [sample.key for sample in located] == ["a", "semi;colon"]
+    assert again == left_out
+
+
+ODD = st.text("aB1 .,:@+-_()[]{}/\\äß日é\udce4\udcff😀", min_size=1, max_size=30)
+ENDINGS = st.sampled_from([".jpg", ".JPG", ".txt", ".json", ".seg.png", "", ".", "/"])
+
+
+def names_of_samples(keys: list[str], odd: list[str]) -> list[str]:
+    """Return names of samples with picture, text and sidecar, and others between them."""
+    names = [f"{key}.{suffix}" for key in keys for suffix in ("jpg", "txt", "json")]
+    return [name for pair in zip_longest(names, odd) for name in pair if name]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(ODD, max_size=6),
+    st.lists(st.tuples(ODD, ENDINGS).map("".join), max_size=6),
+    st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
+)
+def test_samples_with_odd_names_are_those_that_webdataset_reads(keys, odd, kind):
+    """Spaces, brackets, other letters, bytes that are no UTF-8, dotted folders, members that are not neighbours."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=kind) as tar:
+        for number, name in enumerate(names_of_samples(keys, odd)):
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"%04d" % number))
+    files = tar_file_iterator(io.BytesIO(buffer.getvalue()))
+    # a second member of one name is an error there, or, with its `ignore_and_continue`, the first one counts
+    files = (
+        {"__url__": "", **file, "fname": file["fname"].removeprefix("./")}
+        for file in files
+        if not leads_out(file["fname"])
+    )
+    theirs = [
+        (printable(sample["__key__"]), {k: v for k, v in sample.items() if not k.startswith("__")})
+        for sample in group_by_keys(files, handler=ignore_and_continue)
+    ]
+    ours = [(s.key, {printable(k): v for k, v in s.members.items()}) for s in read_shard(io.BytesIO(buffer.getvalue()))]
+    assert ours == [(key, {printable(k): v for k, v in members.items()}) for key, members in theirs]
+
+
+def leads_out(name: str) -> bool:
+    return name.startswith("/") or ".." in name.split("/")
+
+
+def printable(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 @given(SAMPLES)
