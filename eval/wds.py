@@ -7,13 +7,16 @@ test/nshards.txt                           K
 test/0.tar ... test/<K-1>.tar              a picture and cls (label) or txt (captions, one a line)
 """
 
+import logging
 from collections.abc import Iterator
 
 from winnow.errors import UserError
-from winnow.shards import Sample, read_shard
+from winnow.shards import Sample, read_shard, reasons
 from winnow.storage import Store
 
 __all__ = ["WdsFolder"]
+
+_log = logging.getLogger(__name__)
 
 
 class WdsFolder:
@@ -62,17 +65,20 @@ class WdsFolder:
         return [line.strip() for line in text.split("\n")]
 
     def samples(self) -> Iterator[Sample]:
-        """Yield the samples of the test split in order.
+        """Yield the samples of the test split in order; members that belong to none are logged.
 
         Raises:
             UserError: a shard is damaged or holds a sample without a picture.
         """
         for name in self.shards():
+            left_out: list[tuple[str, str]] = []
             with self.store.open(name) as file:
-                for sample in read_shard(file, f"{self.path}/{name}"):
+                for sample in read_shard(file, f"{self.path}/{name}", left_out=left_out):
                     if sample.image is None:
                         raise UserError(f"{self.path}/{name}: sample {sample.key!r} has no picture")
                     yield sample
+            for line in reasons(left_out):
+                _log.warning("%s/%s: %s", self.path, name, line)
 
     def check_size(self, found: int, expected: int | None) -> None:
         """Refuse a test set that is not whole: a mean over a part of it would look like any other number.

@@ -20,7 +20,7 @@ from training.order import Order
 from training.system import Batch, System
 from winnow.errors import UserError
 from winnow.images import ImageError, decode_image
-from winnow.shards import IMAGE_SUFFIXES, Entry, index_shard
+from winnow.shards import IMAGE_SUFFIXES, Sample, locate_samples, reasons
 
 __all__ = ["Pairs", "batches"]
 
@@ -40,6 +40,8 @@ class _Location:
     key: str
     image: tuple[int, int]
     text: tuple[int, int]
+    text_in: str
+    """Suffix of the member with the caption: txt, or json where there is none."""
 
 
 class Pairs:
@@ -58,7 +60,7 @@ class Pairs:
         self.locations = [location for path in paths for location in _locate(path)]
         if not self.locations:
             raise UserError(
-                f"no sample with both a picture ({', '.join(IMAGE_SUFFIXES)}) and a caption (txt) in "
+                f"no sample with both a picture ({', '.join(IMAGE_SUFFIXES)}) and a caption (txt, or json) in "
                 f"{len(paths)} shards, the first is {paths[0]!r}"
             )
         self._pictures: dict[int, NDArray[np.uint8]] | None = {} if cache else None
@@ -81,9 +83,7 @@ class Pairs:
         for candidate in range(index, index + min(_ATTEMPTS, len(self))):
             location = self.locations[candidate % len(self)]
             try:
-                return self._picture(candidate % len(self), shorter), _slice(location.path, location.text).decode(
-                    "utf-8", "replace"
-                )
+                return self._picture(candidate % len(self), shorter), _caption(location)
             except ImageError as error:
                 _log.warning("sample %s of %s is passed over: %s", location.key, location.path, error)
         raise UserError(f"{_ATTEMPTS} samples in a row do not decode, the first is sample {index} of the shards")
@@ -146,21 +146,29 @@ def batches(
 
 
 def _locate(path: str) -> Iterator[_Location]:
-    """Yield the pairs of one shard; members of a sample are neighbours."""
+    """Yield the pairs of one shard, and log what is none; a caption may be in the sidecar alone."""
     if not Path(path).is_file():
         raise UserError(f"no shard at {path!r}; training reads tar files on local disks")
     with open(path, "rb") as file:
-        entries = index_shard(file, path)
-    members: dict[str, Entry] = {}
-    key = ""
-    for entry in [*entries, Entry("", "", 0, 0)]:  # the last one closes the last sample
-        if entry.key != key:
-            image = next((members[suffix] for suffix in IMAGE_SUFFIXES if suffix in members), None)
-            if image is not None and "txt" in members:
-                text = members["txt"]
-                yield _Location(path, key, (image.offset, image.size), (text.offset, text.size))
-            key, members = entry.key, {}
-        members[entry.suffix] = entry
+        samples, left_out = locate_samples(file, path)
+    for sample in samples:
+        image, text = sample.image, sample.members.get("txt") or sample.members.get("json")
+        if image is None:
+            left_out.append((sample.key, "no picture"))
+            continue
+        if text is not None:
+            place = _Location(path, sample.key, (image.offset, image.size), (text.offset, text.size), text.suffix)
+            if text.suffix == "txt" or _caption(place):
+                yield place
+                continue
+        left_out.append((sample.key, "no caption"))
+    for line in reasons(left_out):
+        _log.warning("%s: %s", path, line)
+
+
+def _caption(location: _Location) -> str:
+    """Read the caption of a pair, as every other reader of samples does."""
+    return Sample(location.key, {location.text_in: _slice(location.path, location.text)}).caption
 
 
 def _identity(key: str, shard: int) -> int:

@@ -7,7 +7,7 @@ member ever becomes a file on disk, and what belongs to no sample can be named.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from typing import IO, Any, NamedTuple, TypeVar
@@ -23,6 +23,7 @@ __all__ = [
     "index_shard",
     "locate_samples",
     "read_shard",
+    "reasons",
     "sample_bytes",
 ]
 
@@ -200,3 +201,15 @@ def _samples(archive: Sliceable, members: Members) -> Iterator[Sample]:
     for start, stop in pairwise([*members.first(), len(members.keys)]):
         run = islice(parts, stop - start)
         yield Sample(members.keys[start], {suffix: archive[begin:end] for suffix, begin, end in run})
+
+
+def reasons(left_out: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a line for each reason that something was left out: how many, why, and the first of them.
+
+    Args:
+        left_out: name or key, and reason.
+    """
+    found: dict[str, list[str]] = {}
+    for name, why in left_out:
+        found.setdefault(why, []).append(name)
+    return [f"{len(names)} left out: {why} (for example {names[0]!r})" for why, names in found.items()]

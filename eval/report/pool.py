@@ -23,7 +23,7 @@ from winnow.errors import UserError
 from winnow.images import ImageError, decode_image
 from winnow.journal import Journal
 from winnow.pool import PoolShard, pool_shards, read_table, uids_of
-from winnow.shards import Sample, index_shard
+from winnow.shards import Sample, locate_samples
 from winnow.storage import Store
 from winnow.uid import UID, from_hex, to_hex
 
@@ -306,13 +306,11 @@ def _read_samples(pool: Store, facts: PoolFacts, rows: Iterable[int]) -> dict[in
     for tar, wanted in sorted(by_tar.items()):
         try:
             with pool.open(tar) as file:
-                position, key = -1, None
-                for entry in index_shard(file, tar):
-                    if entry.key != key:
-                        position, key = position + 1, entry.key
-                    if position in wanted:
+                samples, _ = locate_samples(file, tar)
+                for position, row in ((place, row) for place, row in wanted.items() if place < len(samples)):
+                    sample = found[row] = Sample(samples[position].key)
+                    for entry in samples[position].members.values():
                         file.seek(entry.offset)
-                        sample = found.setdefault(wanted[position], Sample(entry.key))
                         sample.members[entry.suffix] = file.read(entry.size)
         except UNREADABLE as error:
             facts.notes.append(f"{tar}: {error}")

@@ -3,7 +3,6 @@
 Source: the layouts of img2dataset (jpg, txt) and of CLIP_benchmark's wds sets (webp or jpg, cls, classnames.txt).
 """
 
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from pipeline.picturesets._emoji_names import names_of
 from pipeline.picturesets._files import find_files
 from winnow.errors import UserError
 from winnow.images import decode_image
-from winnow.shards import IMAGE_SUFFIXES, Entry, index_shard
+from winnow.shards import Entry, locate_samples
 
 __all__ = ["WebDataset"]
 
@@ -66,11 +65,11 @@ class WebDataset(PictureSet):
         found = {}
         for number, path in enumerate(self.files()):
             with open(path, "rb") as file:
-                for members in _samples(index_shard(file, str(path))):
-                    image = next((members[suffix] for suffix in IMAGE_SUFFIXES if suffix in members), None)
-                    texts = {}
+                samples, _ = locate_samples(file, str(path))
+                for sample in samples:
+                    image, texts = sample.image, {}
                     for suffix in ("txt", "cls"):
-                        if entry := members.get(suffix):
+                        if entry := sample.members.get(suffix):
                             file.seek(entry.offset)
                             texts[suffix] = " ".join(file.read(entry.size).decode("utf-8", "replace").split())
                     if image is None or not any(texts.values()):
@@ -105,15 +104,3 @@ class WebDataset(PictureSet):
         if self.class_names:
             raise UserError(f"pictures.class_names: no file {self.class_names!r}")
         return []
-
-
-def _samples(entries: list[Entry]) -> Iterator[dict[str, Entry]]:
-    """Yield the members of each sample by suffix."""
-    members: dict[str, Entry] = {}
-    for entry in entries:
-        if members and entry.key != next(iter(members.values())).key:
-            yield members
-            members = {}
-        members[entry.suffix] = entry
-    if members:
-        yield members

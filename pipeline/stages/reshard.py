@@ -226,16 +226,14 @@ def _source(pool_url: str, shard: PoolShard) -> _Source:
     pool = Store(pool_url)
     with pool.open(shard.tar) as file, sliceable(file) as archive:
         members = index_members(archive, shard.tar)
-    number = len(members.keys)
-    if len(set(zip(members.keys, members.suffixes, strict=True))) < number:
-        raise UserError(f"{shard.tar!r} holds two members of one name: download the shard again")
-    first = [
-        i for i, (key, before) in enumerate(zip(members.keys, [None, *members.keys], strict=False)) if key != before
-    ]
+    number, first = len(members.keys), members.first()
     with pool.open(shard.table) as file:
         table = pq.read_table(file, columns=["key", "status"], filters=[("status", "==", "success")])
     if [str(key) for key in table["key"].to_pylist()] != [members.keys[i] for i in first]:
-        raise UserError(f"{shard.tar!r} holds other samples than its table {shard.table!r}: download the shard again")
+        raise UserError(
+            f"{shard.tar!r} holds other samples than its table {shard.table!r}: download the shard again, or remove a "
+            "table that `winnow index` made and run that again"
+        )
     codes = {suffix: code for code, suffix in enumerate(sorted(set(members.suffixes)))}
     if len(codes) > 256:
         raise UserError(f"{shard.tar!r} holds members of {len(codes)} kinds; 256 are enough for any pool")

@@ -79,6 +79,21 @@ def test_samples_lacking_a_half_are_left_out(tmp_path: Path) -> None:
     assert [location.key for location in Pairs([path]).locations] == ["c"]
 
 
+def test_pairs_with_odd_names_and_captions_in_the_sidecar_are_read_and_the_rest_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["a b", "s(1)", "bild_ä", "v1.0/s", "x+y:z@w,v"]
+    samples = {name: {"png": png(), "txt": name.encode()} for name in names}
+    samples |= {"side": {"png": png(), "json": b'{"caption": "in the sidecar"}'}}
+    samples |= {"mute": {"png": png(), "json": b"{}"}, "blind": {"txt": b"x"}, "__meta__/m": {"txt": b"x"}}
+    path = shard(tmp_path / "0.tar", samples)
+    pairs = Pairs([path])
+    assert [pairs.read(index, 20)[1] for index in range(len(pairs))] == [*names, "in the sidecar"]
+    for line in ("1 left out: no picture (for example 'blind')", "1 left out: no caption (for example 'mute')"):
+        assert line in caplog.text
+    assert "1 left out: metadata of the archive (for example '__meta__/m.txt')" in caplog.text
+
+
 def test_no_pair_at_all_is_an_error_at_once(tmp_path: Path) -> None:
     path = shard(tmp_path / "0.tar", {"a": {"png": png()}})
     with pytest.raises(UserError, match="no sample with both"):
