@@ -65,8 +65,8 @@ LOG_IN = (
     "GOOGLE_APPLICATION_CREDENTIALS for GCS, AZURE_STORAGE_CONNECTION_STRING for Azure, or FSSPEC_S3_KEY and the like; "
     "workers on other machines need them too"
 )
-ALLOW = "Use credentials that may list, read, write and delete there, or a folder where the present ones may"
-MAKE = "Make the bucket first, or mend its name"
+ALLOW = "See that the credentials are right, and that they may list, read, write and delete there"
+MAKE = "Make the bucket first, or mend its name or the address"
 ADDRESS = "See that the service runs and its address is right (FSSPEC_S3_ENDPOINT_URL or AWS_ENDPOINT_URL for S3)"
 TRUST = "Use the address that the certificate is made for, or add its authority (AWS_CA_BUNDLE, SSL_CERT_FILE)"
 MEND = "Mend the settings of the client (FSSPEC_* variables, ~/.config/fsspec, ~/.aws)"

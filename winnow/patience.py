@@ -32,6 +32,9 @@ SLEEP, LONGEST_SLEEP = 0.1, 15.0
 EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 """Protocol -> the extra that installs its client. All of these have buckets."""
 
+CONNECT = 5
+"""Seconds in which an address takes a connection, or does not."""
+
 Answer = TypeVar("Answer")
 
 
@@ -88,6 +91,10 @@ def reach(url: str, **options: Any) -> tuple[Any, str]:
         StorageError: the client cannot be set up.
     """
     protocol = url.partition("://")[0]
+    if protocol in ("s3", "s3a"):  # its own retries would hide the cause for longer than we wait for a first answer
+        given = fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})
+        own = {"connect_timeout": CONNECT, "retries": {"total_max_attempts": 1}}
+        options = {**options, "config_kwargs": own | given}
     try:
         fs, path = fsspec.core.url_to_fs(url, **options)
     except ImportError as error:
@@ -120,7 +127,8 @@ class _Patient:
         def method(*args: Any, **kwargs: Any) -> Any:
             # of two paths the last is the remote one: put_file(local, remote)
             paths = [arg for arg in args if isinstance(arg, str)]
-            return self._call(paths[-1] if paths else "", lambda: found(*args, **kwargs))
+            writes = name in ("pipe_file", "put_file")
+            return self._call(paths[-1] if paths else "", lambda: found(*args, **kwargs), writes)
 
         return method
 
@@ -171,8 +179,13 @@ class _Patient:
         except FileNotFoundError:
             return ""
 
-    def _call(self, path: str, ask: Callable[[], Answer]) -> Answer:
+    def _call(self, path: str, ask: Callable[[], Answer], writes: bool = False) -> Answer:
         """Ask until there is an answer.
+
+        Args:
+            path: what is asked about.
+            ask: the call.
+            writes: it makes the file; that it is not found is no answer to that.
 
         Raises:
             StorageError: there is none in time, or none to be had.
@@ -184,11 +197,12 @@ class _Patient:
         start, sleep = time.monotonic(), SLEEP
         while True:
             try:
-                answer = _within(limit, ask) if first and limit <= FIRST else ask()
+                left = limit - (time.monotonic() - start)
+                answer = _within(left, ask) if first and limit <= FIRST else ask()
                 _process.answered.add(bucket)
                 return answer
             except Exception as error:
-                fault = self._fault(error, path)
+                fault = self._fault(error, path, writes)
                 if fault is None:
                     _process.answered.add(bucket)
                     raise
@@ -202,12 +216,13 @@ class _Patient:
             time.sleep(sleep * random.uniform(0.5, 1.0))
             sleep = min(2 * sleep, LONGEST_SLEEP)
 
-    def _fault(self, error: Exception, path: str) -> Fault | None:
-        """Return what an exception says about the store; a bucket itself that is not found is a fault."""
+    def _fault(self, error: Exception, path: str, writes: bool) -> Fault | None:
+        """Return what an exception says about the store; that a bucket itself is not found is a fault."""
         fault = fault_of(error)
         is_bucket = self._protocol in EXTRAS and "/" not in path.strip("/")
-        if fault is None and is_bucket and isinstance(error, FileNotFoundError):
-            return Fault(False, f"there is no such bucket ({error})", MAKE)
+        # with a number it is of the local file that was to be sent
+        if fault is None and isinstance(error, FileNotFoundError) and error.errno is None and (is_bucket or writes):
+            return Fault(False, f"there is no such bucket, or no object store at its address ({error})", MAKE)
         return fault
 
 

@@ -2,7 +2,9 @@
 
 import gzip
 import threading
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -150,12 +152,18 @@ def test_an_unknown_protocol() -> None:
         reach("s4://bucket/x")
 
 
-def test_waiting_is_not_busy(away: tuple[str, Line]) -> None:
-    """Pauses grow: half a second of trouble is a handful of calls."""
-    bucket, line = away
-    calls = []
-    fs, path = reach(f"{bucket}/x")
-    line.cut()
-    threading.Timer(0.5, line.restore).start()
-    fs._call(path, lambda: calls.append(1) or fs._fs.info(bucket.removeprefix("s3://")))
-    assert 1 < len(calls) < 10
+def test_pauses_grow_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs, path = reach("memory://x")
+    Storage(retry_for=1e6).apply(reached=True)
+    pauses: list[float] = []
+    monkeypatch.setattr(patience, "time", SimpleNamespace(sleep=pauses.append, monotonic=time.monotonic))
+
+    def ask() -> str:
+        if len(pauses) < 12:
+            raise ConnectionResetError
+        return "well"
+
+    assert fs._call(path, ask) == "well"
+    most = [min(patience.SLEEP * 2**n, patience.LONGEST_SLEEP) for n in range(12)]
+    assert all(limit / 2 <= pause <= limit for pause, limit in zip(pauses, most, strict=True))
+    Storage().apply()
