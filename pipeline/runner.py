@@ -104,6 +104,8 @@ def run_stage(config: RunConfig, name: str) -> Summary:
     console.print(summary.line())
     for line in summary.errors()[:MAX_ERRORS_SHOWN]:
         console.print(f"  {line}", style="red", markup=False)
+    for line in stage.remarks():
+        console.print(f"  {line}", style="yellow", markup=False)
     return summary
 
 

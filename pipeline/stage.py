@@ -80,6 +80,10 @@ class Stage(Component):
         """
         raise NotImplementedError
 
+    def remarks(self) -> list[str]:
+        """Return what a person should know of the results, a line each; printed after the stage, done before or not."""
+        return []
+
     @contextmanager
     def session(self) -> Iterator[Self]:
         """Hold what must live while the stage runs (a web server), and yield the stage as the workers shall see it."""

@@ -20,7 +20,7 @@ from pipeline.stage import Product, Stage, Unit
 from winnow.columns import column_path
 from winnow.component import digest
 from winnow.errors import UserError, unknown
-from winnow.journal import Row
+from winnow.journal import Journal, Row
 from winnow.pool import PoolTable, pool_tables
 from winnow.storage import Store
 from winnow.uid import to_arrow
@@ -92,6 +92,19 @@ class Select(Stage):
             key = digest(strategy, samples, scores)
             units.append(Unit(name=name, products={f"select/{name}": key}, spec={"strategy": name, "state": state}))
         return units
+
+    def remarks(self) -> list[str]:
+        """Name the strategies that keep nothing, with the reason of most drops."""
+        lines = []
+        for name in self.strategies:
+            row = Journal(self.store).rows.get(f"select/{name}")
+            if row is not None and not row.counts["kept"]:
+                drops = [key.removeprefix("dropped: ") for key in row.counts if key.startswith("dropped: ")]
+                why = f", most for: {drops[0]}" if drops else ""
+                lines.append(
+                    f"`{name}` keeps no sample of {row.counts['samples']:,}{why}; nothing will be trained on it"
+                )
+        return lines
 
     def run(self, unit: Unit, attempt: Path) -> Mapping[str, Product]:
         """Judge the pool by one strategy."""

@@ -50,12 +50,16 @@ class Train(Stage):
         """Return one unit for each recipe, subset and seed; what would be trained twice is one unit of two products.
 
         Raises:
-            UserError: nothing is resharded, or a recipe names a subset or system that does not exist.
+            UserError: nothing is resharded, all subsets are empty, or a recipe names a subset or system that does not
+                exist.
         """
         local_path(self.store)
         shards = self._shards()
         if not shards:
             raise UserError("no resharded subset in the journal of the run; `winnow reshard CONFIG` makes them")
+        empty = _empty(shards)
+        if len(empty) == len(shards):
+            raise UserError(f"no subset holds a sample ({', '.join(sorted(empty))}); loosen what `select` asks for")
         units: dict[str, Unit] = {}
         for name, recipe in sorted(self.recipes.items()):
             check_system(recipe, f"train.recipes.{name}")
@@ -63,6 +67,8 @@ class Train(Stage):
             for subset in sorted(shards) if recipe.subsets == "all" else recipe.subsets:
                 if subset not in shards:
                     raise unknown(f"subset in `train.recipes.{name}.subsets`", subset, shards)
+                if subset in empty:
+                    continue
                 prints = [row.fingerprint() for row in shards[subset]]
                 for seed in self.seeds:
                     key = digest(recipe_key, prints, seed)
@@ -77,6 +83,10 @@ class Train(Stage):
         """Remove working folders whose results are journalled, once all units are through."""
         yield self
         sweep_work(self.store)
+
+    def remarks(self) -> list[str]:
+        """Name the subsets without samples."""
+        return [f"subset `{name}` holds no sample: nothing is trained on it" for name in sorted(_empty(self._shards()))]
 
     def run(self, unit: Unit, attempt: Path) -> Mapping[str, Product]:
         """Train one recipe on one subset."""
@@ -100,3 +110,8 @@ class Train(Stage):
             if any(name.endswith(".tar") for name in row.files):
                 subsets.setdefault(row.product.split("/")[1], []).append(row)
         return subsets
+
+
+def _empty(shards: Mapping[str, list[Row]]) -> set[str]:
+    """Return the subsets whose shards hold no sample, as their journal rows count them."""
+    return {name for name, rows in shards.items() if all(row.counts.get("samples") == 0 for row in rows)}

@@ -144,6 +144,15 @@ def test_an_empty_pool_and_a_strategy_that_keeps_nothing(tmp_path: Path, make_po
     assert subset(tmp_path / "other", "no_filter") == subset(tmp_path / "other", "clip_score") == []
 
 
+def test_a_strategy_that_keeps_nothing_is_named_with_the_reason(tmp_path: Path, make_pool: Any, run_stage: Any) -> None:
+    make_pool(tmp_path / "pool", columns=CLIP)
+    one = stage(tmp_path, none={"use": "clip_score", "threshold": 9.0}, no_filter={})
+    assert one.remarks() == [], "nothing is made yet"
+    run_stage(one)
+    (line,) = one.remarks()
+    assert line.startswith("`none` keeps no sample of 21, most for: clip.similarity below 9")
+
+
 def test_a_pool_of_metadata_alone_is_selected_by_the_scores_it_came_with(tmp_path: Path, run_stage: Any) -> None:
     """DataComp's metadata before any download, and a column file attached to one of them."""
     (tmp_path / "pool/metadata").mkdir(parents=True)

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,21 @@ def test_ray_train_is_the_same_training(run: Path, tmp_path: Path) -> None:
     found, expected = ([json.loads(line)["flow/loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
                        for folder in (out, plain))  # fmt: skip
     assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_an_empty_subset_is_named_and_the_others_are_trained(run: Path) -> None:
+    write_tar(run / "shards/nothing/00000000.tar", 0)
+    files = {"shards/nothing/00000000.tar": (0, "")}
+    Journal(Store(run)).append(Row(product="reshard/nothing/00000000", key="k", files=files, counts={"samples": 0}))
+    for subsets in ("all", ["nothing", "tmars"]):
+        one = stage(run, subsets=subsets)
+        products = [product for unit in one.plan() for product in unit.products]
+        assert products == [
+            f"train/flow/{name}/0" for name in ("no_filter", "tmars") if name in subsets or subsets == "all"
+        ]
+        assert one.remarks() == ["subset `nothing` holds no sample: nothing is trained on it"]
+    for name in ("no_filter", "tmars"):
+        for row in Journal(Store(run)).under(f"reshard/{name}/"):
+            Journal(Store(run)).append(replace(row, counts={"samples": 0}))
+    with pytest.raises(UserError, match=r"no subset holds a sample \(no_filter, nothing, tmars\)"):
+        stage(run).plan()
