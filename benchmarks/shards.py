@@ -160,7 +160,7 @@ class Cropping(System):
 
     def crop(self, picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
         """Cut a picture."""
-        return random_resized_crop(picture, self.image_size, (0.9, 1.0), random)
+        return random_resized_crop(picture, (self.image_size, self.image_size), (0.9, 1.0), random)
 
     def tokenize(self, caption: str) -> torch.Tensor:
         """Return a constant."""

@@ -12,6 +12,9 @@ from winnow.errors import UserError
 
 __all__ = ["OpenClipEmbedder", "as_embedder", "load_embedder"]
 
+ARCHITECTURE = {"embed_dim", "vision_cfg", "text_cfg"}
+"""Keys of a JSON file that describes an open_clip architecture."""
+
 
 class OpenClipEmbedder:
     """Encode pictures and texts with an open_clip model, in float32 and with the model's own preprocessing."""
@@ -83,7 +86,7 @@ def as_embedder(system: Any) -> Embedder:
 
 
 def load_embedder(run_dir: str | Path) -> OpenClipEmbedder | None:
-    """Load the CLIP model of a training run from model.pt and the open_clip JSON beside it.
+    """Load the CLIP model of a training run, with the preprocessing it was trained with.
 
     Returns:
         None where the folder holds no open_clip architecture: the run trained something else.
@@ -92,12 +95,12 @@ def load_embedder(run_dir: str | Path) -> OpenClipEmbedder | None:
 
     import open_clip
 
-    from winnow.openclip import create_clip, model_name
+    from winnow.openclip import CONFIG_NAME, create_clip, model_name
 
     folder = Path(run_dir)
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.glob("*.json"), key=lambda path: path.name != CONFIG_NAME):
         content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and {"embed_dim", "vision_cfg", "text_cfg"} <= content.keys():
+        if path.name == CONFIG_NAME or (isinstance(content, dict) and content.keys() >= ARCHITECTURE):
             model = create_clip(str(path), str(folder / "model.pt"))
             return OpenClipEmbedder(model, open_clip.get_tokenizer(model_name(str(path))))
     return None

@@ -2,11 +2,12 @@
 
 import logging
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from winnow.tensors import DamagedError, load_tensors
 
 __all__ = ["load_latest", "save_checkpoint"]
 
@@ -28,11 +29,11 @@ def save_checkpoint(folder: Path, samples_seen: int, state: dict[str, Any], keep
 
 
 def load_latest(folder: Path) -> dict[str, Any] | None:
-    """Return the newest readable checkpoint on the CPU, None where there is none."""
+    """Return the newest checkpoint that is as it was written, on the CPU; None where there is none."""
     for path in sorted(folder.glob("*.pt"), reverse=True):
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            return load_tensors(path)  # type: ignore[no-any-return]
+        except DamagedError as error:
             # renamed only when whole, so a disk lost bytes: the one before it costs time, not the run
-            _log.warning("checkpoint %s cannot be read, trying the one before it: %s", path, error)
+            _log.warning("%s. The checkpoint before it is tried", error)
     return None

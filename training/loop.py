@@ -192,6 +192,7 @@ def _save(
         "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
         "ema": None if ema is None else ema.state_dict(),
         "log": log.state_dict(),
+        "about": system.about(),
     }
     save_checkpoint(out_dir / "checkpoints", samples_seen, state, keep)
 

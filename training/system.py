@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from winnow.component import Component, validate
 from winnow.errors import UserError
 from winnow.registry import resolve
+from winnow.tensors import load_tensors
 
 __all__ = ["Batch", "Group", "Phase", "System", "build_system", "system_class"]
 
@@ -22,7 +23,7 @@ class Batch:
     """A rank's share of a global batch."""
 
     images: Tensor
-    """(B, 3, H, W) uint8 RGB, H = W = the system's image_size."""
+    """(B, 3, H, W) uint8 RGB, as the system's `crop` made them."""
     tokens: Tensor
     """(B, L) int64, as the system's `tokenize` made them."""
 
@@ -70,7 +71,7 @@ class System(nn.Module):
     """True if the loss compares the samples of a batch, so that micro-batches would change it."""
 
     image_size: int
-    """Side in pixels of the square pictures it takes."""
+    """Side in pixels of the pictures it takes; of pictures that are not square the longer one."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -82,7 +83,7 @@ class System(nn.Module):
         return cls(cls.Config.tiny())
 
     def crop(self, picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-        """Cut a training picture, (H, W, 3) uint8 of any size, to (image_size, image_size, 3); called in threads."""
+        """Cut a training picture, (H, W, 3) uint8 of any size, to what `phases` wants, (h, w, 3); called in threads."""
         raise NotImplementedError
 
     def tokenize(self, caption: str) -> Tensor:
@@ -105,6 +106,14 @@ class System(nn.Module):
     def after_step(self, phase: str, progress: float) -> None:
         """Do what follows the optimizer's move in a phase: clamp a scale, move a teacher, fill a queue."""
 
+    def about(self) -> dict[str, Any]:
+        """Return what else the weights need to be of use, preprocessing for one; it is put into every checkpoint."""
+        return {}
+
+    def cautions(self) -> list[str]:
+        """Return what a person should know of this configuration before it is trained, a line each."""
+        return []
+
     def save(self, out_dir: Path) -> None:
         """Write what the run is for; the weights present are the final ones (the moving average where kept)."""
         with (out_dir / "model.pt").open("wb") as file:
@@ -119,7 +128,7 @@ class System(nn.Module):
             fields: the Config's fields as the run had them.
         """
         system = cls(validate(cls.Config, fields, "system"))
-        system.load_state_dict(torch.load(out_dir / "model.pt", map_location="cpu", weights_only=True))
+        system.load_state_dict(load_tensors(out_dir / "model.pt"))
         return system
 
 

@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 from winnow.errors import StorageError, UserError
 from winnow.patience import impatient, reach
 
-__all__ = ["Sizes", "Store", "is_inside"]
+__all__ = ["Sizes", "Store", "is_inside", "link_or_copy"]
 
 
 class Store:
@@ -246,3 +246,11 @@ def _spool() -> Path:
 def _remove_spool(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.with_suffix(".lock").unlink(missing_ok=True)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a local file a second name; where the file system knows no hard links, a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

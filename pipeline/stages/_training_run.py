@@ -15,7 +15,7 @@ from training.recipe import Hyperparameters, Recipe
 from winnow.component import digest, validate
 from winnow.errors import UserError
 from winnow.journal import Journal
-from winnow.storage import Store
+from winnow.storage import Store, link_or_copy
 
 __all__ = ["check_system", "local_path", "recipe_digest", "sweep_work", "train_product"]
 
@@ -86,11 +86,16 @@ def train_product(
     else:
         _launch(full, work, nproc)
     files: dict[str, Path] = {}
+    copied: dict[int, Path] = {}  # one file of two names, model.pt and open_clip's, stays one
     for path in sorted([*work.iterdir(), *work.glob("snapshots/*.pt")]):
         if path.is_file() and path.name not in _LEFT_BEHIND and path.suffix != ".tmp":
             name = path.relative_to(work)
             (attempt / name).parent.mkdir(exist_ok=True)
-            files[f"{folder}/{name}"] = Path(shutil.copyfile(path, attempt / name))
+            if first := copied.get(path.stat().st_ino):
+                link_or_copy(first, attempt / name)
+            else:
+                copied[path.stat().st_ino] = Path(shutil.copyfile(path, attempt / name))
+            files[f"{folder}/{name}"] = attempt / name
     return Product(files=files, counts={"samples": full.samples_seen})
 
 

@@ -35,7 +35,7 @@ class Toy(System):
         self.net = nn.Linear(48, 48)
 
     def crop(self, picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-        return center_crop(picture, 4)
+        return center_crop(picture, (4, 4))
 
     def tokenize(self, caption: str) -> Tensor:
         return torch.tensor([len(caption)])
@@ -219,6 +219,19 @@ def test_a_torn_checkpoint_costs_time_only(run: Run, tmp_path: Path) -> None:
     newest = max((tmp_path / "out" / "checkpoints").iterdir())
     newest.write_bytes(newest.read_bytes()[:1000])
     assert equal(whole, run(Toy, checkpoint_every=32))
+
+
+def test_a_flipped_bit_of_a_checkpoint_costs_time_only(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = run(Toy, checkpoint_every=32)
+    newest = max((tmp_path / "out" / "checkpoints").iterdir())
+    data = bytearray(newest.read_bytes())
+    weights = whole.state_dict()["net.weight"].numpy().tobytes()
+    data[bytes(data).index(weights) + len(weights) // 2] ^= 64
+    newest.write_bytes(data)
+    assert equal(whole, run(Toy, checkpoint_every=32))
+    assert f"{newest.name}' is damaged" in caplog.text
 
 
 def test_non_finite_loss_stops_before_the_weights_move(run: Run, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from eval.features import load_embedder
 from training.main import load_system, read_recipe, train
 from training.recipe import Recipe
 from winnow.errors import UserError
@@ -75,6 +76,18 @@ def test_average_is_what_is_saved(clip_recipe: Callable[..., Recipe]) -> None:
 def test_load_system_needs_a_finished_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no finished training run"):
         load_system(tmp_path)
+
+
+def test_flipped_bit_of_the_weights_is_found_at_load(clip_recipe: Callable[..., Recipe]) -> None:
+    out = train(clip_recipe(samples_seen=8))
+    path = out / "model.pt"
+    weights = torch.load(path, weights_only=True)["visual.conv1.weight"].numpy().tobytes()
+    data = bytearray(path.read_bytes())
+    data[bytes(data).index(weights) + len(weights) // 2] ^= 64
+    path.write_bytes(data)
+    for load in (load_system, load_embedder):
+        with pytest.raises(UserError, match=r"model\.pt' is damaged"):
+            load(out)
 
 
 def test_command_line_errors(tmp_path: Path, clip_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch,

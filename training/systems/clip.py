@@ -7,7 +7,6 @@ B: samples of a rank, W: ranks, D: embedding width, L: context length.
 
 import json
 import math
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -23,7 +22,8 @@ from training.distributed import all_gather, rank
 from training.networks.text_cut import encode_text
 from training.system import Batch, Phase, System
 from winnow.component import Component, validate
-from winnow.openclip import create_clip, model_name
+from winnow.openclip import CONFIG_NAME, PREPROCESSING, create_clip, model_name
+from winnow.storage import link_or_copy
 
 __all__ = ["Clip"]
 
@@ -66,13 +66,14 @@ class Clip(System):
         self.tokenizer = open_clip.get_tokenizer(self.name)
         preprocess = open_clip.get_model_preprocess_cfg(self.model)
         size = preprocess["size"]
-        self.image_size = size[0] if isinstance(size, Sequence) else size
+        self.size = (size[0], size[1]) if isinstance(size, Sequence) else (size, size)
+        self.image_size = max(self.size)
         self.register_buffer("mean", torch.tensor(preprocess["mean"]).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(preprocess["std"]).view(3, 1, 1) * 255, persistent=False)
 
     def crop(self, picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
         """Cut a random box of the picture."""
-        return random_resized_crop(picture, self.image_size, self.config.crop_scale, random)
+        return random_resized_crop(picture, self.size, self.config.crop_scale, random)
 
     def tokenize(self, caption: str) -> Tensor:
         """Return open_clip's tokens, (L,)."""
@@ -97,27 +98,52 @@ class Clip(System):
         """Embed (B, L) tokens; (B, D) of unit length."""
         return F.normalize(encode_text(self.model, tokens), dim=-1)
 
-    def save(self, out_dir: Path) -> None:
-        """Write model.pt, a plain open_clip state dict, and the architecture as <name>.json."""
+    def about(self) -> dict[str, Any]:
+        """Return architecture and preprocessing, as open_clip reads them from an `open_clip_config.json`."""
         import open_clip
 
+        preprocess = open_clip.get_model_preprocess_cfg(self.model)
+        return {
+            "model_cfg": open_clip.get_model_config(self.name),
+            "preprocess_cfg": {key: preprocess[key] for key in PREPROCESSING if key in preprocess},
+        }
+
+    def cautions(self) -> list[str]:
+        """Tell of a model made for another loss."""
+        if getattr(self.model, "logit_bias", None) is None:
+            return []
+        return [
+            f"{self.config.model} has a logit bias, hence is made for SigLIP's sigmoid loss; it is trained with "
+            "InfoNCE, which has no use for the bias: take a model without `init_logit_bias` unless you mean it"
+        ]
+
+    def save(self, out_dir: Path) -> None:
+        """Write a folder that open_clip loads as "local-dir:OUT_DIR", with the architecture as <name>.json too.
+
+        model.pt is a plain open_clip state dict; `open_clip_pytorch_model.bin` is the same file under the name that
+        open_clip looks for.
+        """
         with (out_dir / "model.pt").open("wb") as file:
             torch.save(self.model.state_dict(), file)
-        target = out_dir / f"{self.name}.json"
-        if self.config.model.endswith(".json"):
-            shutil.copyfile(self.config.model, target)
-        else:
-            target.write_text(json.dumps(open_clip.get_model_config(self.name), indent=2) + "\n")
+        link_or_copy(out_dir / "model.pt", out_dir / "open_clip_pytorch_model.bin")
+        about = self.about()
+        (out_dir / CONFIG_NAME).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        name = Path(self.config.model).name if self.config.model.endswith(".json") else f"{self.name}.json"
+        if name != CONFIG_NAME:
+            (out_dir / name).write_text(json.dumps(about["model_cfg"], indent=2) + "\n", encoding="utf-8")
+        if hasattr(self.tokenizer, "save_pretrained"):  # of the Hugging Face hub: open_clip wants it in the folder too
+            self.tokenizer.save_pretrained(str(out_dir))
 
     @classmethod
     def load(cls, out_dir: Path, fields: Mapping[str, Any]) -> Self:
-        """Rebuild from the run's own copy of the architecture."""
-        fields = dict(fields) | {"pretrained": None, "pretrained_image": None}
-        if str(fields["model"]).endswith(".json"):
-            fields["model"] = str(out_dir / Path(str(fields["model"])).name)
-        system = cls(validate(cls.Config, fields, "system"))
-        system.model.load_state_dict(torch.load(out_dir / "model.pt", map_location="cpu", weights_only=True))
-        return system
+        """Rebuild from the run's own copy of the architecture, with the preprocessing it was trained with."""
+        model = str(fields["model"])
+        if (out_dir / CONFIG_NAME).is_file():
+            model = str(out_dir / CONFIG_NAME)
+        elif model.endswith(".json"):
+            model = str(out_dir / Path(model).name)
+        changes = {"model": model, "pretrained": str(out_dir / "model.pt"), "pretrained_image": None}
+        return cls(validate(cls.Config, {**fields, **changes}, "system"))
 
     def _terms(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of this rank's rows of the (B W, B W) logits; the mean over ranks is the global loss."""

@@ -78,7 +78,7 @@ class RectifiedFlow(System):
 
     def crop(self, picture: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
         """Take the centred square: what the model shall draw is whole pictures."""
-        return center_crop(picture, self.image_size)
+        return center_crop(picture, (self.image_size, self.image_size))
 
     def tokenize(self, caption: str) -> Tensor:
         """Return open_clip's byte-pair tokens, (L,)."""
