@@ -1,16 +1,19 @@
 """Turn an open_clip model into an `Embedder`, from memory or from the folder of a training run."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.finite import require_finite
+from eval.heldout.example import Example, HeldOut
 from eval.task import Embedder
 from winnow.errors import UserError
 
-__all__ = ["OpenClipEmbedder", "as_embedder", "load_embedder"]
+__all__ = ["OpenClipEmbedder", "as_embedder", "embed_heldout", "load_embedder"]
 
 ARCHITECTURE = {"embed_dim", "vision_cfg", "text_cfg"}
 """Keys of a JSON file that describes an open_clip architecture."""
@@ -66,6 +69,40 @@ class OpenClipEmbedder:
     def _device(self) -> Any:
         """Return where the weights lie."""
         return next(self.model.parameters()).device
+
+
+def embed_heldout(
+    embedder: Embedder, heldout: HeldOut, batch_size: int, check: Callable[[Example], object]
+) -> tuple[list[Example], NDArray[np.float32]]:
+    """Embed all pictures of a held-out set.
+
+    Args:
+        embedder: of pictures.
+        heldout: the set.
+        batch_size: pictures decoded at once.
+        check: is called with every example before its picture is decoded, to refuse it.
+
+    Returns:
+        The n examples without their pictures, and (n, d) finite features.
+
+    Raises:
+        NotFiniteError: some features are NaN or infinite.
+    """
+    examples: list[Example] = []
+    parts: list[NDArray[np.float32]] = []
+    images: list[NDArray[np.uint8]] = []
+    for example in heldout.examples():
+        check(example)
+        images.append(example.pixels(heldout.decode))
+        examples.append(replace(example, image=b""))
+        if len(images) == batch_size:
+            parts.append(embedder.encode_images(images))
+            images = []
+    if images:
+        parts.append(embedder.encode_images(images))
+    features = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
+    require_finite(features, [example.key for example in examples], "embeddings of pictures")
+    return examples, features
 
 
 def as_embedder(system: Any) -> Embedder:

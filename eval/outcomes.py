@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from eval.finite import require_finite
+
 __all__ = ["Outcome", "outcomes_of", "per_picture"]
 
 
@@ -39,6 +41,9 @@ def outcomes_of(table: pa.Table) -> dict[str, Outcome]:
     Args:
         table: columns `sample`, `label` and `correct` of a classification, or `sample`, `direction` and `hit<k>` of a
             retrieval.
+
+    Raises:
+        NotFiniteError: an outcome is null, NaN or infinite.
     """
     if "correct" in table.column_names:
         examples = [str(key) for key in table["sample"].to_pylist()]
@@ -83,5 +88,7 @@ def per_picture(
 
 
 def _numbers(table: pa.Table, column: str) -> NDArray[np.float64]:
-    """Return a column as floats."""
-    return np.array(table[column].to_pylist(), dtype=np.float64)
+    """Return a column as floats, none of them NaN or infinite."""
+    values = np.array(table[column].to_pylist(), dtype=np.float64)
+    require_finite(values, table["sample"].to_pylist(), f"values of {column}")
+    return values

@@ -30,7 +30,15 @@ class Generator(Protocol):
     """A system that draws pictures for captions."""
 
     def sample(self, captions: list[str], generator: Any, num_steps: int, guidance: float) -> Any:
-        """Draw (B, 3, H, W) float32 pictures in [-1, 1]; all noise comes from the torch.Generator."""
+        """Draw (B, 3, H, W) float32 pictures in [-1, 1].
+
+        Args:
+            captions: B texts.
+            generator: B torch.Generators, one a picture: all noise of picture i comes from the i-th, so that it is the
+                same in every batch.
+            num_steps: steps of the sampler.
+            guidance: in the system's own convention.
+        """
         ...
 
 
@@ -59,6 +67,8 @@ class Task(Component):
 
     recipes: tuple[str, ...] = ()
     """The training recipes it applies to; () stands for all."""
+    dataset: str = ""
+    """The name in results beside the key, as DataComp's "Caltech-101" for `vtab/caltech101`; "" repeats the key."""
 
     def inputs(self) -> list[str]:
         """Return the paths of the files it reads; their content enters the key of every result."""
@@ -68,6 +78,7 @@ class Task(Component):
         """Evaluate a system (an `Embedder` or a `Generator`, as the task needs).
 
         Raises:
+            NotFiniteError: the system gives NaN or infinity; its result is then a row without a metric that says so.
             UserError: the data are malformed, or the system cannot do what the task needs.
         """
         raise NotImplementedError

@@ -64,8 +64,9 @@ class WdsFolder:
         text = self.store.read(name).decode("utf-8").removesuffix("\n")
         return [line.strip() for line in text.split("\n")]
 
-    def samples(self) -> Iterator[Sample]:
-        """Yield the samples of the test split in order; members that belong to none are logged.
+    def samples(self) -> Iterator[tuple[str, Sample]]:
+        """Yield the samples of the test split in order, each with the path of its shard; members that belong to
+        none are logged.
 
         Raises:
             UserError: a shard is damaged or holds a sample without a picture.
@@ -76,16 +77,6 @@ class WdsFolder:
                 for sample in read_shard(file, f"{self.path}/{name}", left_out=left_out):
                     if sample.image is None:
                         raise UserError(f"{self.path}/{name}: sample {sample.key!r} has no picture")
-                    yield sample
+                    yield f"{self.path}/{name}", sample
             for line in reasons(left_out):
                 _log.warning("%s/%s: %s", self.path, name, line)
-
-    def check_size(self, found: int, expected: int | None) -> None:
-        """Refuse a test set that is not whole: a mean over a part of it would look like any other number.
-
-        Raises:
-            UserError: `found` samples were read where `expected` are promised, or none at all.
-        """
-        if found == 0 or (expected is not None and found != expected):
-            promise = "at least one" if expected is None else str(expected)
-            raise UserError(f"{self.path}: read {found} samples, expected {promise}; is the download complete?")

@@ -6,6 +6,8 @@ Source: Heusel et al. 2017 (arXiv 1706.08500), Eq. 6; Dowson & Landau 1982.
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.finite import require_finite
+
 __all__ = ["frechet_distance"]
 
 
@@ -19,12 +21,15 @@ def frechet_distance(real: NDArray[np.floating], generated: NDArray[np.floating]
         generated: (m, d) features.
 
     Raises:
+        NotFiniteError: a feature is NaN or infinite.
         ValueError: fewer than two samples on a side, or different d.
     """
     if real.ndim != 2 or generated.ndim != 2 or real.shape[1] != generated.shape[1]:
         raise ValueError(f"need (n, d) and (m, d) features, not {real.shape} and {generated.shape}")
     if min(len(real), len(generated)) < 2:
         raise ValueError(f"a covariance needs two samples a side, not {len(real)} and {len(generated)}")
+    require_finite(real, range(len(real)), "features of real pictures")
+    require_finite(generated, range(len(generated)), "features of generated pictures")
     mean1, root1 = _moments(real)
     mean2, root2 = _moments(generated)
     spread = (root1**2).sum() + (root2**2).sum()  # Tr S1 + Tr S2

@@ -6,6 +6,8 @@ Source: Binkowski et al. 2018 (arXiv 1801.01401), kernel (x.y / d + 1)^3; Gretto
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.finite import require_finite
+
 __all__ = ["kernel_distance"]
 
 
@@ -15,7 +17,12 @@ def kernel_distance(real: NDArray[np.floating], generated: NDArray[np.floating])
     Args:
         real: (n, d) features, n >= 2.
         generated: (m, d) features, m >= 2.
+
+    Raises:
+        NotFiniteError: a feature is NaN or infinite.
     """
+    require_finite(real, range(len(real)), "features of real pictures")
+    require_finite(generated, range(len(generated)), "features of generated pictures")
     x, y = real.astype(np.float64), generated.astype(np.float64)
     n, m, d = len(x), len(y), x.shape[1]
 

@@ -6,6 +6,8 @@ Source: Karpathy & Fei-Fei 2015 (arXiv 1412.2306); the definitions of CLIP_bench
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.finite import require_finite
+
 __all__ = ["recall_at_k"]
 
 TIE = 1e-6  # cosines nearer than this are equal: float32 rounding must not decide between two identical captions
@@ -29,7 +31,12 @@ def recall_at_k(
 
     Returns:
         "image_retrieval" -> (m, len(ks)) and "text_retrieval" -> (n, len(ks)) hits in [0, 1].
+
+    Raises:
+        NotFiniteError: a feature is NaN or infinite.
     """
+    require_finite(images, range(len(images)), "features of pictures")
+    require_finite(texts, range(len(texts)), "features of texts")
     by_text = np.stack([_hits(text @ images.T, owner[i : i + 1], ks) for i, text in enumerate(texts)])
     positives = [np.flatnonzero(owner == i) for i in range(len(images))]
     by_image = np.stack([_hits(image @ texts.T, positives[i], ks) for i, image in enumerate(images)])

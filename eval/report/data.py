@@ -228,5 +228,5 @@ def mean_results(results: Sequence[Result]) -> list[Result]:
             move = mean - interval.value
             interval = Estimate(mean, interval.low + move, interval.high + move)
         out.append(replace(first, metrics={**first.metrics, "main_metric": mean}, interval=interval))
-    sign = 1 if results and results[0].notes.get("lower_is_better") else -1
+    sign = 1 if any(result.notes.get("lower_is_better") for result in results) else -1
     return sorted(out, key=lambda result: (sign * (result.metrics["main_metric"] or 0.0), result.subset))

@@ -112,11 +112,11 @@ def _tables(data: ReportData) -> list[dict[str, Any]]:
     out = []
     for system, task in sorted({(r.system, r.task) for r in data.results}):
         mine = [r for r in data.results if (r.system, r.task) == (system, task)]
-        sign = 1 if mine[0].notes.get("lower_is_better") else -1
-        mine.sort(key=lambda r: (sign * (r.metrics.get("main_metric") or 0.0), r.subset, r.seed))
-        names = [name for name in mine[0].metrics if name != "main_metric"]
+        sign = 1 if any(r.notes.get("lower_is_better") for r in mine) else -1
+        mine.sort(key=lambda r: (_rank(r.metrics.get("main_metric"), sign), r.subset, r.seed))
+        names = list(dict.fromkeys(name for r in mine for name in r.metrics if name != "main_metric"))
         comparisons = [c for c in data.comparisons if (c.system, c.task) == (system, task)]
-        is_share = "lower_is_better" not in mine[0].notes
+        is_share = sign < 0
         out.append(
             {
                 "system": system,
@@ -129,6 +129,11 @@ def _tables(data: ReportData) -> list[dict[str, Any]]:
             }
         )
     return out
+
+
+def _rank(value: float | None, sign: int) -> tuple[bool, float]:
+    """Return a key that sorts models without a metric last."""
+    return value is None, sign * (value or 0.0)
 
 
 def _losses(data: ReportData, series: dict[str, int]) -> list[tuple[str, Markup, list[tuple[str, int]]]]:

@@ -43,7 +43,10 @@ def read_results(run: Store, notes: list[str]) -> list[Result]:
     for line in result_lines(run):
         try:
             row = json.loads(line)
+            row["metrics"] = {name: _finite(value) for name, value in row["metrics"].items()}
             value, limits = row["metrics"]["main_metric"], row.get("interval")
+            if value is None and (row.get("notes") or {}).get("not_finite"):
+                notes.append(f"{row['key']} of {row['system']} on {row['subset']}: {row['notes']['not_finite']}")
             interval = Estimate(value, *limits) if limits and value is not None else None
             out.append(
                 Result(
@@ -62,6 +65,11 @@ def read_results(run: Store, notes: list[str]) -> list[Result]:
         except UNREADABLE as error:
             notes.append(f"a line of results.jsonl: {type(error).__name__} {error}")
     return sorted(out, key=lambda result: (result.system, result.task, result.subset, result.seed))
+
+
+def _finite(value: float | None) -> float | None:
+    """Return a metric, None for one that is no number: results of other versions may hold NaN."""
+    return value if value is not None and np.isfinite(value) else None
 
 
 def compare(run: Store, data: ReportData) -> list[Comparison]:

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from eval.features import as_embedder
+from eval.features import as_embedder, embed_heldout
+from eval.finite import require_finite
+from eval.heldout.example import Decode, Example
+from eval.heldout.opening import open_heldout
 from eval.metrics.recall_at_k import recall_at_k
 from eval.outcomes import per_picture
 from eval.statistics import bootstrap
 from eval.task import Task, TaskResult
-from eval.wds import WdsFolder
 from winnow.errors import UserError
-from winnow.images import decode_image
 
 __all__ = ["Retrieval"]
 
@@ -25,9 +26,11 @@ class Retrieval(Task):
     """Rank all pictures for each caption, and all captions for each picture."""
 
     path: str
-    """A wds folder whose dataset_type.txt says retrieval; member txt holds the captions, one a line."""
+    """A held-out set with captions: a wds folder that says retrieval, a table of captions, parquet files."""
     size: int | None = None
     """How many test pictures there must be; None checks only that there are some."""
+    decode: Decode = "viewer"
+    """How pictures and caption lines are read: "compat" has CLIP_benchmark's pixels, and its lines as they stand."""
     batch_size: int = 256
     """Pictures decoded at once."""
 
@@ -38,36 +41,24 @@ class Retrieval(Task):
 
     def inputs(self) -> list[str]:
         """Return the files of the folder."""
-        return WdsFolder(self.path).files()
+        return open_heldout(self.path, self.decode).files()
 
     def evaluate(self, system: Any) -> TaskResult:
         """Compute recalls at 1, 5 and 10; rows hold one query each: direction, sample, query, hit1, hit5, hit10."""
-        folder, embedder = WdsFolder(self.path), as_embedder(system)
-        if folder.kind() != "retrieval":
-            raise UserError(f"{self.path}: dataset_type.txt must say retrieval; use `zeroshot` for classification")
-        keys: list[str] = []
-        texts: list[str] = []
-        owner: list[int] = []
-        parts = []
-        images = []
-        for sample in folder.samples():
-            # CLIP_benchmark writes a newline inside a caption as a literal backslash-n
-            captions = [line.replace("\\n", "\n") for line in sample.caption.split("\n") if line.strip()]
-            if not captions:
-                raise UserError(f"{self.path}: sample {sample.key} has no caption")
-            owner.extend([len(keys)] * len(captions))
-            texts.extend(captions)
-            keys.append(sample.key)
-            assert sample.image is not None
-            images.append(decode_image(sample.image))
-            if len(images) == self.batch_size:
-                parts.append(embedder.encode_images(images))
-                images = []
-        if images:
-            parts.append(embedder.encode_images(images))
-        folder.check_size(len(keys), self.size)
-        owners = np.array(owner)
-        hits = recall_at_k(np.concatenate(parts), embedder.encode_texts(texts), owners, KS)
+        heldout, embedder = open_heldout(self.path, self.decode), as_embedder(system)
+        heldout.require("retrieval")
+        examples, images = embed_heldout(embedder, heldout, self.batch_size, _check)
+        heldout.check_size(len(examples), self.size)
+        keys = [example.key for example in examples]
+        texts = [caption for example in examples for caption in example.captions]
+        owners = np.repeat(np.arange(len(examples)), [len(example.captions) for example in examples])
+        captions = embedder.encode_texts(texts)
+        require_finite(
+            captions,
+            [f"{keys[row]}: {text!r}" for row, text in zip(owners, texts, strict=True)],
+            "embeddings of captions",
+        )
+        hits = recall_at_k(images, captions, owners, KS)
         ids = {"image_retrieval": owners, "text_retrieval": np.arange(len(keys))}
         recalls = {
             f"{direction}_recall@{k}": float(hits[direction][:, column].mean())
@@ -92,3 +83,9 @@ class Retrieval(Task):
             rows=rows,
             notes={"chance": 1 / len(keys), "num_captions": len(texts)},
         )
+
+
+def _check(example: Example) -> None:
+    """Refuse a picture that nothing can be asked about."""
+    if not example.captions:
+        raise UserError(f"{example.where} has no caption")

@@ -8,13 +8,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from eval.features import as_embedder
+from eval.features import as_embedder, embed_heldout
+from eval.finite import require_finite
+from eval.heldout.example import Decode, fill, has_place
+from eval.heldout.opening import open_heldout
 from eval.metrics.accuracy import accuracy
 from eval.statistics import stratified_bootstrap, wilson
 from eval.task import Embedder, Task, TaskResult
-from eval.wds import WdsFolder
 from winnow.errors import UserError
-from winnow.images import decode_image
 
 __all__ = ["ZeroShot"]
 
@@ -23,10 +24,16 @@ class ZeroShot(Task):
     """Ask which class name fits a picture best."""
 
     path: str
-    """A wds folder with classnames.txt, zeroshot_classification_templates.txt and test/."""
+    """A held-out set with labels: a wds folder, folders of pictures, parquet files."""
+    class_names: tuple[str, ...] = ()
+    """Names of the classes by index; () takes those of the set."""
+    templates: tuple[str, ...] = ()
+    """Prompts with {c} for the class name; () takes those of the set."""
     main_metric: Literal["acc1", "mean_per_class_recall"] = "acc1"
     size: int | None = None
     """How many test pictures there must be; None checks only that there are some."""
+    decode: Decode = "viewer"
+    """How pictures are decoded: "viewer" as in training and scoring, "compat" as CLIP_benchmark does."""
     batch_size: int = 256
     """Pictures decoded at once."""
 
@@ -37,28 +44,23 @@ class ZeroShot(Task):
 
     def inputs(self) -> list[str]:
         """Return the files of the folder."""
-        return WdsFolder(self.path).files()
+        return open_heldout(self.path, self.decode).files()
 
     def evaluate(self, system: Any) -> TaskResult:
         """Classify every test picture; rows hold label, pred, correct, top5 and margin (cosine, right - best wrong)."""
-        folder, embedder = WdsFolder(self.path), as_embedder(system)
-        head = _head(embedder, folder)
-        keys: list[str] = []
+        heldout, embedder = open_heldout(self.path, self.decode), as_embedder(system)
+        heldout.require("classification")
+        names = list(self.class_names) or heldout.class_names()
+        head = _head(embedder, names, list(self.templates) or heldout.templates(), self.path)
         labels: list[int] = []
-        scores: list[NDArray[np.float32]] = []
-        images: list[NDArray[np.uint8]] = []
-        for sample in folder.samples():
-            keys.append(sample.key)
-            labels.append(_label(sample.members.get("cls"), len(head), f"{self.path}: sample {sample.key}"))
-            assert sample.image is not None
-            images.append(decode_image(sample.image))
-            if len(images) == self.batch_size:
-                scores.append(embedder.encode_images(images) @ head.T)
-                images = []
-        if images:
-            scores.append(embedder.encode_images(images) @ head.T)
-        folder.check_size(len(keys), self.size)
-        return self._result(keys, np.array(labels), np.concatenate(scores))
+        examples, features = embed_heldout(
+            embedder, heldout, self.batch_size, lambda example: labels.append(example.class_index(len(head)))
+        )
+        heldout.check_size(len(examples), self.size)
+        keys = [example.key for example in examples]
+        scores = features @ head.T
+        require_finite(scores, keys, "rows of scores of pictures")
+        return self._result(keys, np.array(labels), scores)
 
     def _result(self, keys: list[str], labels: NDArray[np.int64], scores: NDArray[np.float32]) -> TaskResult:
         """Turn cosines (n, classes) into metrics and rows."""
@@ -90,23 +92,16 @@ class ZeroShot(Task):
         )
 
 
-def _head(embedder: Embedder, folder: WdsFolder) -> NDArray[np.float32]:
+def _head(embedder: Embedder, names: list[str], templates: list[str], path: str) -> NDArray[np.float32]:
     """Return (classes, d): for each class the mean of its normalised prompts, normalised again."""
-    names = folder.lines("classnames.txt")
-    templates = [line for line in folder.lines("zeroshot_classification_templates.txt") if line]
-    if len(names) < 2 or not templates or not all("{c}" in template for template in templates):
-        raise UserError(f"{folder.path}: needs two class names or more, and templates that hold {{c}}")
-    prompts = [template.replace("{c}", name) for name in names for template in templates]
-    features = embedder.encode_texts(prompts).reshape(len(names), len(templates), -1)
-    features /= np.linalg.norm(features, axis=2, keepdims=True)
+    if len(names) < 2 or not has_place(templates):
+        raise UserError(f"{path}: needs two class names or more, and templates that hold {{c}}")
+    prompts = [fill(template, name) for name in names for template in templates]
+    features = embedder.encode_texts(prompts)
+    require_finite(features, prompts, "embeddings of prompts")
+    features = features.reshape(len(names), len(templates), -1)
+    features = features / np.linalg.norm(features, axis=2, keepdims=True)
     head: NDArray[np.float32] = features.mean(axis=1)
     head /= np.linalg.norm(head, axis=1, keepdims=True)
+    require_finite(head, names, "mean embeddings of classes")
     return head
-
-
-def _label(data: bytes | None, num_classes: int, where: str) -> int:
-    """Read the `cls` member."""
-    text = (data or b"").decode("ascii", "replace").strip()
-    if not text.isdigit() or int(text) >= num_classes:
-        raise UserError(f"{where}: member cls must hold a class index below {num_classes}, not {text!r}")
-    return int(text)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from eval.finite import NotFiniteError
 from eval.task import Task, TaskResult
 from pipeline.pools.recovery import recover_at, state_of
 from pipeline.stage import Product, Stage, Unit
@@ -99,8 +100,11 @@ class Eval(Stage):
         counts = {"samples": 0}
         rows = []
         for name in spec["tasks"]:
-            result = self.built[name].evaluate(system)
-            rows.append(_row(name, spec, result) | pool)
+            try:
+                result = self.built[name].evaluate(system)
+            except NotFiniteError as error:  # a diverged model is a result too, and the other tasks have theirs
+                result = TaskResult({"main_metric": None}, "", 0, notes={"not_finite": str(error)})
+            rows.append(_row(name, self.built[name].dataset or name, spec, result) | pool)
             counts["samples"] += result.num_samples
             for file, path in _write(name, result, attempt).items():
                 files[f"{product}/{file}"] = path
@@ -127,12 +131,12 @@ def _load(folder: Path) -> Any:
     return load_system(folder)
 
 
-def _row(name: str, spec: Mapping[str, Any], result: TaskResult) -> dict[str, Any]:
+def _row(name: str, dataset: str, spec: Mapping[str, Any], result: TaskResult) -> dict[str, Any]:
     """Return DataComp's result row with what identifies the model and how sure the number is."""
     interval = result.interval
     return {
         "key": name,
-        "dataset": name,
+        "dataset": dataset,
         "metrics": result.metrics,
         "main_metric": result.main_metric,
         "system": spec["recipe"],

@@ -1,17 +1,14 @@
 """Evaluation folders in the wds layout, and embedders whose right answers are known by hand."""
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from colours import COLOURS, png
 from numpy.typing import NDArray
-from PIL import Image
 
 from winnow.shards import ShardWriter
-
-COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "grey": (120, 120, 120)}
 
 
 class ColourEmbedder:
@@ -27,12 +24,6 @@ class ColourEmbedder:
 def _unit(features: NDArray[np.floating]) -> NDArray[np.float32]:
     out: NDArray[np.float32] = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
     return out
-
-
-def png(rgb: Sequence[int], size: int = 24) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (size, size), tuple(rgb)).save(file, "PNG")  # type: ignore[arg-type]
-    return file.getvalue()
 
 
 @pytest.fixture

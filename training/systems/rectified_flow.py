@@ -100,26 +100,34 @@ class RectifiedFlow(System):
 
     @torch.no_grad()
     def sample(
-        self, captions: Sequence[str], generator: torch.Generator, num_steps: int = 25, guidance: float = 2.0
+        self,
+        captions: Sequence[str],
+        generator: torch.Generator | Sequence[torch.Generator],
+        num_steps: int = 25,
+        guidance: float = 2.0,
     ) -> Tensor:
         """Draw one picture per caption.
 
         Args:
             captions: B captions; "" draws without condition.
-            generator: source of the noise, on the CPU, so that devices agree on it.
+            generator: source of the noise, on the CPU, so that devices agree on it: one for all, or one a picture,
+                whose noise is then the same in every batch.
             num_steps: steps of the config's sampler.
             guidance: w of `classifier_free`; 0 follows the captions as they were learnt.
 
         Returns:
-            (B, 3, H, W) float32 in [-1, 1].
+            (B, 3, H, W) float32 in [-1, 1]; NaN where the network gave no number.
         """
         device = next(self.parameters()).device
-        noise = torch.randn((len(captions), 3, self.image_size, self.image_size), generator=generator).to(device)
+        generators = [generator] * len(captions) if isinstance(generator, torch.Generator) else generator
+        shape = (3, self.image_size, self.image_size)
+        noise = torch.stack([torch.randn(shape, generator=source) for source in generators]).to(device)
         tokens = torch.stack([self.tokenize(caption) for caption in captions]).to(device)
         keep = torch.zeros(len(captions), dtype=torch.bool, device=device)
         field = classifier_free(self.velocity(tokens, keep), self.velocity(tokens, ~keep), guidance)
         sampler: Callable[..., Tensor] = resolve("training.samplers", self.config.sampler)
-        return sampler(field, noise, num_steps).float().clamp(-1, 1)
+        drawn = sampler(field, noise, num_steps).float()
+        return torch.where(drawn.isfinite(), drawn.clamp(-1, 1), torch.nan)  # infinity is no white
 
     def _terms(self, batch: Batch) -> dict[str, Tensor]:
         """Return the loss of a batch at random times, noises and dropped captions."""

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eval.tasks.zeroshot import ZeroShot
+from eval.heldout.opening import open_heldout
+from eval.tasks.zeroshot import ZeroShot, _head
 from winnow.errors import UserError
 
 
@@ -28,10 +29,8 @@ def test_does_not_depend_on_the_batch(colour_classes: Path, colour_embedder: Any
 
 
 def test_head_averages_normalised_prompts(colour_classes: Path, colour_embedder: Any) -> None:
-    from eval.tasks.zeroshot import _head
-    from eval.wds import WdsFolder
-
-    head = _head(colour_embedder, WdsFolder(str(colour_classes)))
+    folder = open_heldout(str(colour_classes))
+    head = _head(colour_embedder, folder.class_names(), folder.templates(), folder.path)
     for row, name in zip(head, ("red", "green", "blue", "grey"), strict=True):
         mean = np.mean([colour_embedder.encode_texts([text.format(c=name)])[0] for text in ("a {c} square", "{c}")], 0)
         np.testing.assert_allclose(row, mean / np.linalg.norm(mean), rtol=1e-6)
@@ -52,10 +51,8 @@ def test_refuses_a_label_beyond_the_classes(colour_classes: Path, colour_embedde
 
 
 def test_a_blank_class_name_keeps_its_place(colour_classes: Path) -> None:
-    from eval.wds import WdsFolder
-
     (colour_classes / "classnames.txt").write_text("one\n\nthree\n")
-    assert WdsFolder(str(colour_classes)).lines("classnames.txt") == ["one", "", "three"]
+    assert open_heldout(str(colour_classes)).class_names() == ["one", "", "three"]
 
 
 def test_reads_what_others_wrote(colour_classes: Path, colour_embedder: Any, tmp_path: Path) -> None:

@@ -92,6 +92,37 @@ def test_writes_rows_in_datacomps_format(stage: Eval, run_stage: Callable[[Stage
     assert np.mean(table["correct"].to_pylist()) == row["metrics"]["acc1"]
 
 
+def test_a_model_of_no_numbers_gets_a_row_without_a_metric(
+    stage: Eval, run_stage: Callable[[Stage], list[str]]
+) -> None:
+    """One NaN among the weights of one model: its row says so, and the other model has its numbers."""
+    from eval.report.run import read_results
+
+    weights = Path(stage.store.path("train/clip/tmars/0/model.pt"))
+    state = torch.load(weights)
+    state["visual.proj"][0, 0] = float("nan")
+    torch.save(state, weights)
+    run_stage(stage)
+    notes: list[str] = []
+    found = {(result.subset, result.task): result for result in read_results(stage.store, notes)}
+    for task in ("captions", "colours"):
+        assert found["tmars", task].metrics == {"main_metric": None}
+        assert (
+            "6 of 6 embeddings of pictures hold NaN or infinity (s0000000" in found["tmars", task].notes["not_finite"]
+        )
+        assert found["no_filter", task].metrics["main_metric"] is not None
+    assert sum("no metric is computed" in note for note in notes) == 2
+
+
+def test_key_and_dataset_stand_apart(stage: Eval, run_stage: Callable[[Stage], list[str]]) -> None:
+    tasks = {name: dict(spec) for name, spec in stage.tasks.items()}
+    tasks["colours"]["dataset"] = "Colours of 6"
+    run_stage(Eval(pool=stage.pool, run_dir=stage.run_dir, tasks=tasks))
+    rows = [json.loads(line) for line in stage.store.read("eval/clip/tmars/0/results.jsonl").splitlines()]
+    assert [(row["key"], row["dataset"]) for row in rows] == [("captions", "captions"), ("colours", "Colours of 6")]
+    assert [row["main_metric"] for row in rows] == ["mean_recall@1", "acc1"]
+
+
 def test_second_run_does_nothing_and_the_bytes_repeat(
     stage: Eval, run_stage: Callable[[Stage], list[str]], tmp_path: Path
 ) -> None:

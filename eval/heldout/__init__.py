@@ -1,0 +1,1 @@
+"""Sets of held-out pictures: one file for each layout that people have on their disks."""
