@@ -31,6 +31,10 @@ Config = Annotated[str, typer.Argument(help="YAML file, for example configs/demo
 Overrides = Annotated[list[str] | None, typer.Argument(help="Overrides such as train.seeds=[0,1].")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the resolved plan: what would run, what is done.")]
 
+TakeOver = Annotated[
+    bool, typer.Option("--take-over", help="Write to an object store even if another command may still do so.")
+]
+
 REGISTRIES = {
     "stages": "pipeline.stages",
     "sources": "pipeline.sources",
@@ -63,16 +67,18 @@ def main() -> None:
 
 
 @app.command()
-def run(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+def run(config: Config, overrides: Overrides = None, dry_run: DryRun = False, take_over: TakeOver = False) -> None:
     """Run the whole loop, every stage that the config has, and skip what is done."""
-    _run(RunConfig(config, overrides or ()), STAGES, dry_run)
+    _run(RunConfig(config, overrides or ()), STAGES, dry_run, take_over)
 
 
 def _stage_command(name: str) -> None:
     """Add the command that runs one stage."""
 
-    def command(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
-        _run(RunConfig(config, overrides or ()), (name,), dry_run)
+    def command(
+        config: Config, overrides: Overrides = None, dry_run: DryRun = False, take_over: TakeOver = False
+    ) -> None:
+        _run(RunConfig(config, overrides or ()), (name,), dry_run, take_over)
 
     command.__doc__ = f"Run the stage `{name}` alone."
     app.command(name)(command)
@@ -94,17 +100,18 @@ def filters(
         bool, typer.Option("--only-truth", help="Train nothing: tell what was kept of which category.")
     ] = False,
     dry_run: DryRun = False,
+    take_over: TakeOver = False,
 ) -> None:
     """Run the loop with a random control for every strategy and tabulate what they keep and what models learn."""
     changes = [*(overrides or ()), *(["bench.only_truth=true"] if only_truth else [])]
     resolved = RunConfig(config, changes, defaults={"bench": {}})
     skipped = ("reshard", "train", "eval", "report") if only_truth else ("report",)
-    _run(resolved, tuple(name for name in STAGES if name not in skipped), dry_run)
+    _run(resolved, tuple(name for name in STAGES if name not in skipped), dry_run, take_over)
     if not dry_run:
         console.print(f"The tables: {resolved.run_store.path('bench/filters.md')}, figures beside them in filters.html")
 
 
-def _run(config: RunConfig, stages: tuple[str, ...], dry_run: bool) -> None:
+def _run(config: RunConfig, stages: tuple[str, ...], dry_run: bool, take_over: bool) -> None:
     """Run stages in order; stop at the first that could not finish a unit."""
     chosen = [name for name in stages if name in config.stages]
     if not chosen:
@@ -114,7 +121,7 @@ def _run(config: RunConfig, stages: tuple[str, ...], dry_run: bool) -> None:
         return
     config.save()
     for name in chosen:
-        summary = run_stage(config, name)
+        summary = run_stage(config, name, take_over)
         if summary.quarantined or summary.stopped:
             _fail(config, summary)
 

@@ -73,15 +73,22 @@ def pending(units: list[Unit], journal: Journal) -> list[Unit]:
     return left
 
 
-def run_stage(config: RunConfig, name: str) -> Summary:
+def run_stage(config: RunConfig, name: str, take_over: bool = False) -> Summary:
     """Bring one stage up to date.
 
+    Args:
+        config: the run's.
+        name: of the stage.
+        take_over: an object store from a command that may still write there, see `Store.exclusive`.
+
     Raises:
-        UserError: the stage cannot be planned: an input is missing or a reference in the config is wrong.
+        UserError: the stage cannot be planned: an input is missing or a reference in the config is wrong. Or another
+            command writes to its folder, or has taken it over.
+        StorageError: object storage was away for too long, or refuses us.
     """
     stage = config.stages[name]
     start = time.monotonic()
-    with stage.store.exclusive():
+    with stage.store.exclusive(take_over) as check:
         units = stage.plan()
         journal = Journal(stage.store)
         _retire(stage, units, journal)
@@ -93,7 +100,7 @@ def run_stage(config: RunConfig, name: str) -> Summary:
         pulse = Pulse(name, planned=len(units), skipped=summary.skipped)
         if todo:
             with stage.session() as live, Meter(name, len(todo)) as meter:
-                drive = Drive(config.executor.for_stage(stage), live, journal, pulse, meter)
+                drive = Drive(config.executor.for_stage(stage), live, journal, pulse, meter, check)
                 drive.run(todo)
             summary.done, summary.counts = pulse.done, drive.counts
             summary.quarantined, summary.stopped = drive.quarantined, drive.stopped

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import IO
 from fsspec.implementations.local import LocalFileSystem
 
 from winnow.errors import StorageError, UserError
+from winnow.lease import lease
 from winnow.patience import impatient, reach
 
 __all__ = ["Sizes", "Store", "is_inside", "link_or_copy"]
@@ -167,16 +168,23 @@ class Store:
                 flush(parent)
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self, take_over: bool = False) -> Iterator[Callable[[], None]]:
         """Hold the folder as its only driver, and remove what killed attempts left behind, before and after.
 
-        The lock ends with the process, however it ends. Object stores have no locks and no attempts of ours.
+        The lock ends with the process, however it ends. Object stores have a lease instead, and no attempts of ours.
+
+        Args:
+            take_over: of an object store, even from a command that may still live.
+
+        Yields:
+            what raises a `UserError` once another command has taken the folder over: to be called now and then.
 
         Raises:
             UserError: another process holds it.
         """
         if not self.is_local:
-            yield
+            with lease(self.fs, self.root, self.url, take_over) as check:
+                yield check
             return
         Path(self.root).mkdir(parents=True, exist_ok=True)
         with open(self.path("_lock"), "w") as lock:
@@ -187,7 +195,7 @@ class Store:
             attempts = Path(self.root) / "_attempts"
             shutil.rmtree(attempts, ignore_errors=True)
             try:
-                yield
+                yield lambda: None
             finally:
                 shutil.rmtree(attempts, ignore_errors=True)
 

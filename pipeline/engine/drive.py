@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -40,6 +41,8 @@ class Drive:
     journal: Journal
     pulse: Pulse
     meter: Meter
+    check: Callable[[], None] = lambda: None
+    """Raises when the folder is another driver's by now."""
     quarantined: dict[str, str] = field(default_factory=dict)
     """Unit -> its last error, after all attempts."""
     counts: Counter[str] = field(default_factory=Counter)
@@ -70,6 +73,7 @@ class Drive:
         try:
             with self.executor.open(self.stage) as workers:
                 while (self.queue or self.flight) and not self.stopped:
+                    self.check()
                     self._fill(workers)
                     if (found := workers.next(TICK)) is not None:
                         self._settle(workers, *found)

@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 UNREADABLE = (OSError, ValueError, KeyError, pa.ArrowException)
 WORKERS = 4
-COMMON = re.compile(r"^(journal|quarantine|progress|_attempts|_tmp)/|^_lock$")
+COMMON = re.compile(r"^(journal|quarantine|progress|_attempts|_tmp)/|^_lock$|^_lease\.json")
 """What lies in a pool without being part of it."""
 
 

@@ -16,6 +16,7 @@ from pipeline.config import RunConfig
 from pipeline.runner import run_stage
 from winnow import patience
 from winnow.errors import StorageError
+from winnow.storage import Store
 
 INLINE = {"use": "inline"}
 COMMANDS = [["run"], ["run", "--dry-run"], ["status"], ["score"]]
@@ -125,6 +126,26 @@ def test_a_service_that_is_down(
             text = error_of(path, command, 1, capsys)
     assert f"no answer from {bucket}/" in text
     assert "See that the service runs and its address is right" in text
+
+
+def test_a_second_driver(away: tuple[str, Line], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another machine's command holds the pool; `--take-over` says that it is gone."""
+    bucket, _ = away
+    path = write_config(tmp_path, f"{bucket}/pool", f"{bucket}/run", INLINE)
+    pool = Store(f"{bucket}/pool")
+    pool.write("_lease.json", b'{"id": "x", "owner": "elsewhere:12", "since": "noon", "machine": "elsewhere"}')
+    text = error_of(path, ["ingest"], 2, capsys)
+    assert f"another winnow command is writing to {bucket}/pool: elsewhere:12 since noon" in text
+    assert "--take-over" in text
+    assert not pool.exists("metadata")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["winnow", "ingest", str(path), "--take-over"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 0
+    assert "was written to by elsewhere:12 since noon: taken over" in capsys.readouterr().out
+    assert pool.list("metadata", ".parquet")
+    assert not pool.exists("_lease.json")
 
 
 @pytest.mark.parametrize("executor", ["process", pytest.param("ray", marks=pytest.mark.slow)])
