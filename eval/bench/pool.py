@@ -10,25 +10,28 @@ from numpy.typing import NDArray
 
 from eval.bench.truth import Pairs
 from winnow.storage import Store
+from winnow.uid import to_hex
+from winnow.verdicts import read_verdicts
 
 __all__ = ["read_kept", "read_pairs"]
 
 Bools = NDArray[np.bool_]
 
 
-def read_kept(run: Store, strategies: Sequence[str]) -> tuple[list[str], dict[str, Bools]]:
-    """Return the pool's uids, (n,) each once, and for each strategy whether it kept them, from subsets/*.parquet."""
-    uids: list[str] = []
-    kept: dict[str, Bools] = {}
-    row_of: NDArray[np.intp] = np.zeros(0, np.intp)
-    for name in strategies:
-        table = pq.read_table(io.BytesIO(run.read(f"subsets/{name}.parquet")), columns=["uid", "count"])
-        if not kept:
-            names, row_of = np.unique(np.array(table["uid"].to_pylist(), dtype="U32"), return_inverse=True)
-            uids = names.tolist()
-        # all of one run's subsets judge the same samples in the same order; a uid may occur twice, kept once
-        kept[name] = np.bincount(row_of, weights=table["count"].to_numpy(), minlength=len(uids)) > 0
-    return uids, kept
+def read_kept(pool: Store, run: Store, strategies: Sequence[str]) -> tuple[list[str], dict[str, Bools]]:
+    """Return the pool's uids, (n,) each once, and for each strategy whether it kept them.
+
+    Raises:
+        UserError: the pool has changed since `winnow select`.
+    """
+    found = {name: read_verdicts(run, name) for name in strategies}
+    if not found:
+        return [], {}
+    names, row_of = np.unique(np.array(to_hex(next(iter(found.values())).uids(pool))), return_inverse=True)
+    # all of one run's subsets judge the same samples in the same order; a uid may occur twice, kept once
+    return names.tolist(), {
+        name: np.bincount(row_of, weights=verdicts.count, minlength=len(names)) > 0 for name, verdicts in found.items()
+    }
 
 
 def read_pairs(pool: Store, uids: Sequence[str], good: Sequence[str]) -> Pairs | None:

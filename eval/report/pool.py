@@ -26,6 +26,7 @@ from winnow.pool import PoolShard, pool_shards, read_table, uids_of
 from winnow.shards import Sample, locate_samples
 from winnow.storage import Store
 from winnow.uid import UID, from_hex, to_hex
+from winnow.verdicts import read_verdicts
 
 __all__ = ["Mask", "PoolFacts", "galleries", "histograms", "jaccard", "read_pool", "stages", "strategies", "truth"]
 
@@ -46,6 +47,8 @@ class PoolFacts:
     """Index into `tars`."""
     position: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     """Of the sample in its tar."""
+    rows: dict[str, range] = field(default_factory=dict)
+    """Shard -> the rows that are its samples."""
     tried: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     """Failures by kind."""
@@ -76,11 +79,7 @@ def read_pool(pool: Store, run: Store) -> PoolFacts:
     for name in run.list("subsets", ".parquet"):
         strategy = name.rpartition("/")[2].removesuffix(".parquet")
         try:
-            table = pq.read_table(io.BytesIO(run.read(name)))
-            rows = rows_of(facts.uids, from_hex(table["uid"]))
-            facts.count[strategy] = np.zeros(len(facts.uids), np.int64)
-            facts.count[strategy][rows[rows >= 0]] = table["count"].to_numpy()[rows >= 0]
-            facts.reason[strategy] = Words.of(table["reason"], rows, len(facts.uids), "not judged")
+            _read_verdicts(run, strategy, facts)
         except UNREADABLE as error:
             facts.notes.append(f"{name}: {error}")
     if pool.exists("truth.parquet"):
@@ -219,6 +218,7 @@ def galleries(pool: Store, facts: PoolFacts, num_pairs: int, mask: Mask | None) 
 
 def _read_shards(pool: Store, shards: Iterable[PoolShard], facts: PoolFacts) -> None:
     """Read the rows of all shards."""
+    start = 0
     uids, captions, tars, positions = [facts.uids], list[pa.Array](), [facts.tar], [facts.position]
     for shard in shards:
         try:
@@ -237,12 +237,28 @@ def _read_shards(pool: Store, shards: Iterable[PoolShard], facts: PoolFacts) -> 
             facts.statuses[_kind(str(status), str(message or ""))] += 1
         texts = table["caption"] if "caption" in table.column_names else pa.chunked_array([pa.nulls(table.num_rows)])
         captions += texts.filter(success).cast(pa.large_string()).fill_null("").chunks
+        facts.rows[shard.name] = range(start, start + len(mine))
+        start += len(mine)
         uids.append(mine)
         tars.append(np.full(len(mine), len(facts.tars), np.int32))
         positions.append(np.arange(len(mine), dtype=np.int32))
         facts.tars.append(shard.tar)
     facts.uids, facts.tar, facts.position = np.concatenate(uids), np.concatenate(tars), np.concatenate(positions)
     facts.captions = pa.chunked_array(captions, pa.large_string())
+
+
+def _read_verdicts(run: Store, strategy: str, facts: PoolFacts) -> None:
+    """Read what a strategy decided, of those shards that could be read."""
+    verdicts = read_verdicts(run, strategy, ["reason"])
+    rows = np.full(len(verdicts.count), -1, np.int64)
+    for judged in verdicts.tables:
+        if judged.name in facts.rows:
+            mine = facts.rows[judged.name]
+            judged.check(facts.uids[mine.start : mine.stop])
+            rows[judged.start : judged.stop] = mine
+    facts.count[strategy] = np.zeros(len(facts.uids), np.int64)
+    facts.count[strategy][rows[rows >= 0]] = verdicts.count[rows >= 0]
+    facts.reason[strategy] = Words.of(verdicts.rows["reason"], rows, len(facts.uids), "not judged")
 
 
 def _kind(status: str, message: str) -> str:

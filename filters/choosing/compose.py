@@ -111,7 +111,7 @@ def in_turn(first: Judge, then: Judge, needs: tuple[str, ...]) -> Judge:
 
     def judge(columns: Columns) -> Verdict:
         before = first(columns)
-        kept = before.keep
+        (kept,) = np.nonzero(before.count)
         after = then(columns.take(kept, needs))
         count, code = before.count.copy(), before.code.copy()
         count[kept] = np.minimum(count[kept], after.count)

@@ -22,6 +22,7 @@ from winnow.journal import Journal
 from winnow.pool import PoolShard, PoolTable, pool_tables, read_columns, read_table
 from winnow.storage import Store
 from winnow.uid import to_hex
+from winnow.verdicts import read_verdicts, verdict_path
 
 __all__ = ["explain"]
 
@@ -43,8 +44,6 @@ class _Place:
     """In the table, failed rows counted."""
     position: int | None
     """Among the samples of the shard; None where it was not downloaded."""
-    place: int
-    """Among the samples of the pool, for rows that are one."""
 
 
 def explain(config: RunConfig, uid: str) -> Iterator[Section]:
@@ -69,7 +68,8 @@ def explain(config: RunConfig, uid: str) -> Iterator[Section]:
     columns = [line for scorer in scorers for line in _scores(pool, scorer, first)]
     yield "columns", columns or [("none", "it was not scored yet: `winnow score`")]
     strategies = [row.product.removeprefix("select/") for row in Journal(run).under("select/")]
-    verdicts = {name: _verdict(run, name, first) for name in strategies}
+    uids = read_columns(pool, first.table)[1]
+    verdicts = {name: _verdict(run, name, first, uids) for name in strategies}
     lines = [(name, *verdict) for name, verdict in verdicts.items()]
     yield "strategies", lines or [("none", "no strategy has judged it yet: `winnow select`")]
     kept = {name for name, (verdict, _) in verdicts.items() if "kept" in verdict}
@@ -100,7 +100,7 @@ def _find(pool: Store, start: str) -> list[_Place]:
         raise UserError(f"a uid is 32 hexadecimal characters, or the start of them; not {start!r}")
     lowest, highest = (int(start.ljust(32, fill), 16) for fill in "0f")
 
-    def search(table: PoolTable) -> tuple[PoolTable, int, list[tuple[str, int, int | None]]]:
+    def search(table: PoolTable) -> tuple[PoolTable, list[tuple[str, int, int | None]]]:
         data, uids = read_columns(pool, table, failed=True)
         good = np.ones(len(uids), bool)
         if "status" in data.column_names:
@@ -110,13 +110,12 @@ def _find(pool: Store, start: str) -> list[_Place]:
             (uid, int(row), int(good[:row].sum()) if good[row] else None)
             for uid, row in zip(to_hex(uids[rows]), rows, strict=True)
         ]
-        return table, int(good.sum()), found
+        return table, found
 
-    places, before = [], 0
+    places: list[_Place] = []
     with ThreadPoolExecutor(READERS) as readers:
-        for table, size, found in readers.map(search, pool_tables(pool)):
-            places += [_Place(uid, table, row, at, before + (at or 0)) for uid, row, at in found]
-            before += size
+        for table, found in readers.map(search, pool_tables(pool)):
+            places += [_Place(uid, table, row, at) for uid, row, at in found]
     uids = sorted({place.uid for place in places})
     if len(uids) != 1:
         several = f": {', '.join(uids[:3])}{', ...' if len(uids) > 3 else ''}" if uids else ""
@@ -159,33 +158,21 @@ def _scores(pool: Store, scorer: str, place: _Place) -> Iterator[tuple[str, str]
         yield escape(f"{scorer}.error"), _short(error)
 
 
-def _verdict(run: Store, strategy: str, place: _Place) -> tuple[str, str]:
-    """Return kept or dropped, and the reason."""
-    name = f"subsets/{strategy}.parquet"
+def _verdict(run: Store, strategy: str, place: _Place, uids: NDArray[np.void]) -> tuple[str, str]:
+    """Return kept or dropped, and the reason; `uids` are those of the samples of the place's table."""
+    name = verdict_path(strategy)
     if not run.exists(name):
         return "unknown", f"{name} is gone: repeat `winnow select`"
-    row = _subset_row(run, name, place)
-    if row is None:
+    verdicts = read_verdicts(run, strategy, ["reason"])
+    try:
+        (judged,) = (table for table in verdicts.tables if table.name == place.table.name)
+        judged.check(uids)
+    except (ValueError, UserError):
         return "unknown", "the pool has changed since: repeat `winnow select`"
-    times = f" {row['count']} times" if row["count"] > 1 else ""
-    return f"[green]kept{times}[/green]" if row["count"] else "[red]dropped[/red]", _short(row["reason"] or "")
-
-
-def _subset_row(run: Store, name: str, place: _Place) -> dict[str, Any] | None:
-    """Return a sample's row of a subset: where the pool's order puts it, else wherever its uid is."""
-    wanted = ["uid", "count", "reason"]
-    with run.open(name) as handle:
-        file = pq.ParquetFile(handle)
-        before = 0
-        for group in range(file.num_row_groups):
-            size = file.metadata.row_group(group).num_rows
-            if before <= place.place < before + size:
-                rows = file.read_row_group(group, columns=wanted).slice(place.place - before, 1).to_pylist()
-                if rows[0]["uid"] == place.uid:
-                    return dict(rows[0])
-            before += size
-    found = pq.read_table(io.BytesIO(run.read(name)), columns=wanted, filters=[("uid", "==", place.uid)]).to_pylist()
-    return dict(found[0]) if found else None
+    row = judged.start + (place.position or 0)
+    count, reason = int(verdicts.count[row]), verdicts.rows["reason"][row].as_py()
+    times = f" {count} times" if count > 1 else ""
+    return f"[green]kept{times}[/green]" if count else "[red]dropped[/red]", _short(reason or "")
 
 
 def _copies(run: Store, uid: str, subsets: Iterable[str]) -> Iterator[tuple[str, str]]:

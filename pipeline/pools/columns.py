@@ -1,7 +1,7 @@
 """The columns of a whole pool, some rows at a time, read ahead by threads: what strategies and pool scorers look at.
 
-Of the pool only the uids stay in memory, 16 bytes a sample. Everything else is read when it is asked for, a chunk of
-rows at a time, and no other column with it.
+Nothing of the pool stays in memory; the uids lie in a temporary file, 24 bytes a sample. Everything else is read when
+it is asked for, a chunk of rows at a time, and no other column with it.
 """
 
 import os
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from filters.strategy import Columns
-from filters.subset import argsort_uids
+from pipeline.pools._uid_spill import Spilled, UidSpill
 from winnow.columns import column_path
 from winnow.errors import UserError
 from winnow.pool import PoolTable, uids_of
@@ -31,11 +31,9 @@ __all__ = ["ALIASES", "PoolColumns", "Rows", "by_family"]
 
 ALIASES = {"text": "caption", "caption": "text"}
 """Two names of one column: DataComp's metadata call it text, img2dataset's tables caption."""
-CHUNK_ROWS = 32_768
+CHUNK_ROWS = 65_536
 READERS = 8
 """Chunks that are read at a time, at most; of local files not more than there are cores."""
-
-_RANGES = 4
 
 T = TypeVar("T")
 
@@ -60,8 +58,8 @@ class _Piece:
     groups: tuple[int, ...]
     start: int
     """Samples of the table before these: where they begin in column files."""
-    uids: NDArray[np.void]
-    """(n,) dtype "u8,u8", of the samples."""
+    uids: Spilled
+    """Where their uids are."""
     success: NDArray[np.bool_] | None
     """Which rows are samples, None where all are."""
 
@@ -79,16 +77,17 @@ class PoolColumns:
                 are in memory at a time. Embeddings want fewer than the default.
         """
         self.pool, self.chunk_rows = pool, chunk_rows
+        self._spill = UidSpill()
         self._readers = min(READERS, os.cpu_count() or 1) if pool.is_local else READERS
         with ThreadPoolExecutor(self._readers) as readers:
             pieces = [piece for found in readers.map(self._scan, tables) for piece in found]
-            self._again = _repeated([piece.uids for piece in pieces], readers)
+            self._again = self._spill.repeated([piece.uids for piece in pieces], readers)
         self._sizes: dict[str, int] = {}
         for piece in pieces:
-            self._sizes[piece.table.name] = piece.start + len(piece.uids)
-        self._chunks = _grouped(pieces, [len(piece.uids) for piece in pieces], chunk_rows)
+            self._sizes[piece.table.name] = piece.start + piece.uids.size
+        self._chunks = _grouped(pieces, [piece.uids.size for piece in pieces], chunk_rows)
         self._starts = list(
-            accumulate((sum(len(piece.uids) for piece in pieces) for pieces in self._chunks), initial=0)
+            accumulate((sum(piece.uids.size for piece in pieces) for pieces in self._chunks), initial=0)
         )[:-1]
         self._checked: set[tuple[str, str, int]] = set()
         pa.default_memory_pool().release_unused()  # Arrow keeps what the decoding took, a quarter of the uids
@@ -126,7 +125,7 @@ class PoolColumns:
                         len(ahead) < self._readers or sum(size for size, _ in ahead) <= self._readers * self.chunk_rows
                     ):
                         pieces, start = waiting.popleft()
-                        size = sum(len(piece.uids) for piece in pieces)
+                        size = sum(piece.uids.size for piece in pieces)
                         ahead.append((size, readers.submit(self._worked, work, pieces, start, families)))
                     yield from ahead.popleft()[1].result()
             finally:
@@ -138,13 +137,13 @@ class PoolColumns:
     ) -> list[T]:
         """Read some pieces and work on them, a chunk at a time where they are more."""
         columns = self._load(pieces, families)
-        uids = np.concatenate([piece.uids for piece in pieces])
+        uids = np.concatenate([self._spill.read(piece.uids) for piece in pieces])
         first, last = np.searchsorted(self._again, (start, start + len(uids)))
         again = np.zeros(len(uids), bool)
         again[self._again[first:last] - start] = True
         names = list(dict.fromkeys(piece.table.name for piece in pieces))
         of_piece = np.array([names.index(piece.table.name) for piece in pieces], np.int32)
-        table = pa.DictionaryArray.from_arrays(np.repeat(of_piece, [len(piece.uids) for piece in pieces]), names)
+        table = pa.DictionaryArray.from_arrays(np.repeat(of_piece, [piece.uids.size for piece in pieces]), names)
         out = []
         step = self.chunk_rows if len(uids) > 2 * self.chunk_rows else max(len(uids), 1)
         for part in (slice(at, at + step) for at in range(0, len(uids), step)):
@@ -182,16 +181,16 @@ class PoolColumns:
         """Read columns of a scorer; the first time also their uids, to see that they are the table's."""
         name = column_path(family, piece.table.name)
         mark = (family, piece.table.name, piece.start)
-        stop = piece.start + len(piece.uids)
+        stop = piece.start + piece.uids.size
         with self._open(name) as file:
             same = file.metadata.num_rows == self._sizes[piece.table.name]
             groups, begin = _covering(file.metadata, piece.start, stop)
             wanted = [*names] if mark in self._checked else ["uid", *names]
             table = file.read_row_groups(groups, columns=wanted, use_threads=False).slice(
-                piece.start - begin, len(piece.uids)
+                piece.start - begin, piece.uids.size
             )
         if mark not in self._checked:
-            if not (same and _are(table["uid"], piece.uids)):
+            if not (same and _are(table["uid"], self._spill.read(piece.uids))):
                 raise UserError(f"{name!r} holds other samples than {piece.table.table!r}: run `winnow score` again")
             self._checked.add(mark)
         return {name: table[name] for name in names}
@@ -217,7 +216,7 @@ class PoolColumns:
                     success = None
                 if success is not None:
                     uids = uids[success]
-                pieces.append(_Piece(table, tuple(groups), start, uids, success))
+                pieces.append(_Piece(table, tuple(groups), start, self._spill.add(uids), success))
                 start += len(uids)
         return pieces
 
@@ -249,35 +248,6 @@ def _grouped(items: Sequence[Any], sizes: Sequence[int], least: int) -> list[lis
         groups[-1].append(item)
         rows += size
     return groups
-
-
-def _repeated(parts: Sequence[NDArray[np.void]], threads: ThreadPoolExecutor) -> NDArray[np.int64]:
-    """Return the sorted places, counted through all parts, of uids that occur at an earlier place.
-
-    The upper words, of which two are hardly ever equal by chance, tell which rows need a closer look.
-    """
-
-    def twice(leading: int) -> NDArray[np.uint64]:
-        words = np.concatenate([np.zeros(0, np.uint64), *(_leading(part["f0"], leading) for part in parts)])
-        words.sort()
-        return np.unique(words[1:][words[1:] == words[:-1]])
-
-    equal = np.concatenate(list(threads.map(twice, range(_RANGES))))  # a range of words at a time, to sort few
-    if not len(equal):
-        return np.zeros(0, np.int64)
-    places, uids = [], []
-    for begin, part in zip(accumulate(map(len, parts), initial=0), parts, strict=False):
-        (rows,) = np.nonzero(equal[np.minimum(np.searchsorted(equal, part["f0"]), len(equal) - 1)] == part["f0"])
-        places.append(rows + begin)
-        uids.append(part[rows])
-    place, uid = np.concatenate(places), np.concatenate(uids)
-    order = argsort_uids(uid)  # stable: of equal uids the first in the pool comes first
-    return np.sort(place[order[1:]][uid[order[1:]] == uid[order[:-1]]])
-
-
-def _leading(words: NDArray[np.uint64], value: int) -> NDArray[np.uint64]:
-    """Return the words whose leading bits have a value, in [0, _RANGES)."""
-    return np.asarray(words[words // np.uint64(2**64 // _RANGES) == value])
 
 
 def _covering(metadata: pq.FileMetaData, start: int, stop: int) -> tuple[list[int], int]:

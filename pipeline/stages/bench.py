@@ -102,7 +102,7 @@ class Bench(Stage):
             controls={name: control_of(name) for name in strategies if control_of(name) in strategies},
             config=self._config_text,
         )  # fmt: skip
-        uids, kept = read_kept(self.store, strategies)
+        uids, kept = read_kept(pool, self.store, strategies)
         pairs = read_pairs(pool, uids, self.good)
         if pairs is not None:
             found.truth = pairs.truth(kept, self.draws, self.seed)

@@ -17,7 +17,6 @@ from typing import IO, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
@@ -32,7 +31,8 @@ from winnow.pool import PoolShard, pool_shards
 from winnow.shards import ShardWriter
 from winnow.storage import Store
 from winnow.tar import BLOCK, PADDING, header_blocks, index_members, sliceable
-from winnow.uid import from_hex, to_hex
+from winnow.uid import to_hex
+from winnow.verdicts import read_verdicts
 
 __all__ = ["Reshard"]
 
@@ -98,7 +98,7 @@ class Reshard(Stage):
     def run(self, unit: Unit, attempt: Path) -> Mapping[str, Product]:
         """Write one output shard."""
         subset, number = unit.spec["subset"], unit.spec["number"]
-        order = _order(self.run_dir, subset, self.seed, unit.spec["key"])
+        order = _order(self.pool, self.run_dir, subset, self.seed, unit.spec["key"])
         mine = order.part(number * self.samples_per_shard, (number + 1) * self.samples_per_shard)
         shards = _shards(self.pool, unit.spec["key"])
         with (attempt / "shard.tar").open("w+b") as tar, HashBehind(tar) as behind:
@@ -150,24 +150,26 @@ def _shards(pool_url: str, key: str) -> dict[str, PoolShard]:
 
 
 @lru_cache(maxsize=2)
-def _order(run_dir: str, subset: str, seed: int, key: str) -> _Order:
+def _order(pool: str, run_dir: str, subset: str, seed: int, key: str) -> _Order:
     """Return the global order of a subset, remembered while the worker makes its shards.
 
     A sample has the place u in [0, 1) by hash of uid and seed; copy j of m has (j + u) / m. A sample that is kept once
     is thus anywhere with equal chance, and copies of one sample stand 1/m of the subset apart.
 
     Args:
+        pool: the pool that was judged.
         run_dir: the run.
         subset: name of the subset.
         seed: another seed gives another order.
         key: the product's key, so that a subset that was made anew is read anew.
     """
-    with Store(run_dir).open(f"subsets/{subset}.parquet") as file:
-        table = pq.read_table(file, columns=["uid", "count", "shard"])
-    lengths = {item["values"]: item["counts"] for item in pc.value_counts(table["shard"]).to_pylist()}
-    within = np.concatenate([np.arange(length) for length in lengths.values()] or [np.arange(0)])
-    table = table.append_column("row", pa.array(within)).filter(pc.greater(table["count"], 0))
-    uids, count = from_hex(table["uid"]), table["count"].to_numpy().astype(np.int64)
+    verdicts = read_verdicts(Store(run_dir), subset)
+    names = [table.name for table in verdicts.tables]
+    sizes = [table.stop - table.start for table in verdicts.tables]
+    (kept,) = np.nonzero(verdicts.count)
+    uids, count = verdicts.uids(Store(pool))[kept], verdicts.count[kept].astype(np.int64)
+    codes = np.repeat(np.arange(len(names), dtype=np.int32), sizes)[kept]
+    row = kept - np.array([table.start for table in verdicts.tables], np.int64)[codes]
     source = np.repeat(np.arange(len(uids)), count)
     copy = np.arange(len(source)) - np.repeat(np.cumsum(count) - count, count)
     copies = count[source].astype(np.uint64)
@@ -176,9 +178,7 @@ def _order(run_dir: str, subset: str, seed: int, key: str) -> _Order:
     order = np.lexsort((copy, uids["f1"][source], uids["f0"][source], place))
     order = order[_apart(source[order])]
     rows = source[order]
-    shard = pc.dictionary_encode(table["shard"]).unify_dictionaries().combine_chunks()
-    codes, names = shard.indices.to_numpy().astype(np.int32), shard.dictionary.to_pylist()
-    return _Order(uids[rows], copy[order], codes[rows], table["row"].to_numpy()[rows], names)
+    return _Order(uids[rows], copy[order], codes[rows], row[rows], names)
 
 
 def _apart(identity: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -23,21 +23,12 @@ from winnow.errors import UserError, unknown
 from winnow.journal import Journal, Row
 from winnow.pool import PoolTable, pool_tables
 from winnow.storage import Store
-from winnow.uid import to_arrow
+from winnow.verdicts import VerdictWriter, verdict_path, verdict_rows
 
 __all__ = ["Select"]
 
 SHOWN_REASONS = 5
 AGAIN = "duplicate uid"
-TABLE = pa.schema(
-    {
-        "uid": pa.string(),
-        "count": pa.uint16(),
-        "reason": pa.dictionary(pa.int32(), pa.string()),
-        "shard": pa.dictionary(pa.int32(), pa.string()),
-    }
-)
-"""Columns of `subsets/<strategy>.parquet`."""
 
 
 class Select(Stage):
@@ -115,7 +106,7 @@ class Select(Stage):
             num_kept = save_subset(file, kept)
         counts = {"samples": pool.num_rows, "kept": num_kept}
         counts |= {f"dropped: {reason}": number for reason, number in dropped.most_common(SHOWN_REASONS)}
-        files = {f"subsets/{name}{suffix}": attempt / f"subset{suffix}" for suffix in (".npy", ".parquet")}
+        files = {f"subsets/{name}.npy": attempt / "subset.npy", verdict_path(name): attempt / "subset.parquet"}
         return {f"select/{name}": Product(files=files, counts=counts)}
 
 
@@ -134,31 +125,21 @@ def _judge(strategy: Strategy, pool: PoolColumns, path: Path) -> tuple[list[NDAr
     """
     judge = strategy.fit(pool)
 
-    def work(rows: Rows, columns: Columns) -> tuple[NDArray[np.void], Verdict, pa.Table]:
+    def work(rows: Rows, columns: Columns) -> tuple[NDArray[np.void], NDArray[np.void], Verdict, pa.Table]:
         verdict = _placed(judge(columns), rows.again)
         assert ((verdict.code == 0) == verdict.keep).all(), f"{strategy!r}: a drop without a reason, or the reverse"
-        reason = pa.DictionaryArray.from_arrays(verdict.code.astype(np.int32), list(verdict.reasons))
-        arrays = [to_arrow(rows.uids), pa.array(verdict.count), reason, rows.table]
-        return subset_of(rows.uids, verdict.count), verdict, pa.Table.from_arrays(arrays, schema=TABLE)
+        table = verdict_rows(verdict.count, verdict.code, verdict.reasons, rows.table)
+        return rows.uids, subset_of(rows.uids, verdict.count), verdict, table
 
     kept, dropped = [], Counter[str]()
-    with pq.ParquetWriter(
-        path,
-        TABLE,
-        compression="zstd",
-        use_dictionary=["count", "reason", "shard"],
-        # uids are as good as random: statistics would tell a reader nothing, and zstd takes half the time over
-        # characters that no lengths stand between
-        write_statistics=False,
-        column_encoding={"uid": "DELTA_LENGTH_BYTE_ARRAY"},
-    ) as writer:
-        for subset, verdict, table in pool.map(work, strategy.needs()):
+    with VerdictWriter(path) as writer:
+        for uids, subset, verdict, table in pool.map(work, strategy.needs()):
             kept.append(subset)
             for reason, number in zip(
                 verdict.reasons[1:], np.bincount(verdict.code, minlength=len(verdict.reasons)).tolist()[1:], strict=True
             ):
                 dropped[reason] += number
-            writer.write_table(table)
+            writer.write(table, uids)
     return kept, +dropped
 
 

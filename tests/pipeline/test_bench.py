@@ -24,6 +24,8 @@ from winnow.errors import UserError
 from winnow.journal import Journal
 from winnow.shards import ShardWriter
 from winnow.storage import Store
+from winnow.uid import to_hex
+from winnow.verdicts import read_verdicts
 
 ROOT = Path(__file__).parents[2]
 CATEGORIES = ("visual", "text", "random", "visual_and_text")
@@ -139,13 +141,14 @@ def test_bench_from_a_downloaded_pool_to_the_tables(config: Path, tmp_path: Path
     truth = pq.read_table(tmp_path / "pool" / "truth.parquet").to_pylist()
     category = {row["uid"]: row["category"] for row in truth}
     for strategy in found["truth"]["strategies"]:
-        rows = pq.read_table(run / "subsets" / f"{strategy['name']}.parquet").to_pylist()
-        kept = [row["uid"] for row in rows if row["count"]]
+        judged = read_verdicts(Store(run), strategy["name"])
+        uids = to_hex(judged.uids(Store(tmp_path / "pool")))
+        kept = [uid for uid, count in zip(uids, judged.count, strict=True) if count]
         good = [uid for uid in kept if category[uid].startswith("visual")]
         assert strategy["kept"] == len(kept)
         assert strategy["precision"]["value"] == pytest.approx(len(good) / len(kept))
         for name in CATEGORIES:
-            mine = [row["uid"] for row in rows if category[row["uid"]] == name]
+            mine = [uid for uid in uids if category[uid] == name]
             share = len([uid for uid in mine if uid in kept]) / len(mine)
             assert strategy["groups"][name][1]["value"] == pytest.approx(share)
     sizes = {row["name"]: row["kept"] for row in found["truth"]["strategies"]}

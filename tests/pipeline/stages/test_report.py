@@ -16,6 +16,7 @@ import yaml
 from PIL import Image, ImageDraw
 
 from pipeline.stages.report import Report
+from tests.support.verdicts import write_verdicts
 from winnow.journal import Journal, Row
 from winnow.shards import ShardWriter
 from winnow.storage import Store
@@ -124,8 +125,8 @@ def build_subsets(run: Store, facts: dict[str, np.ndarray]) -> dict[str, np.ndar
     }
     for name, kept in keep.items():
         words = np.where(kept, "", reasons[name])
-        columns = {"uid": facts["uid"].tolist(), "count": kept.astype(np.uint16), "reason": words.tolist()}
-        write_parquet(run, f"subsets/{name}.parquet", columns)
+        shards = {f"{n:05d}": facts["uid"][n * N // SHARDS : (n + 1) * N // SHARDS].tolist() for n in range(SHARDS)}
+        write_verdicts(Path(run.path(f"subsets/{name}.parquet")), shards, kept.tolist(), words.tolist())
     return keep
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from tiny_pool import write_pool
 
@@ -24,6 +23,7 @@ from pipeline.stages.select import Select
 from winnow.journal import Journal
 from winnow.storage import Store
 from winnow.uid import to_hex
+from winnow.verdicts import read_verdicts
 
 NUM_SAMPLES = 60
 COLUMNS: dict[str, Callable[[int], Any]] = {
@@ -60,8 +60,9 @@ def verdicts(root: Path) -> dict[str, dict[str, tuple[int, str]]]:
     """Return strategy -> uid -> count and reason."""
     found = {}
     for name in STRATEGIES:
-        table = pq.read_table(root / f"run/subsets/{name}.parquet").to_pydict()
-        found[name] = dict(zip(table["uid"], zip(table["count"], table["reason"], strict=True), strict=True))
+        judged = read_verdicts(Store(root / "run"), name, ["reason"])
+        uids, table = to_hex(judged.uids(Store(root / "pool"))), judged.rows.to_pydict()
+        found[name] = dict(zip(uids, zip(table["count"], table["reason"], strict=True), strict=True))
     return found
 
 
