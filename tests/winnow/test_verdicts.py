@@ -45,7 +45,7 @@ def test_a_pool_that_changed_is_found(tmp_path: Path, changed: dict[str, list[st
     """Samples in another order, fewer, others, or the whole table gone."""
     write_verdicts(tmp_path / "run/subsets/mine.parquet", TABLES, [1] * 6, [""] * 6)
     write_pool(tmp_path / "pool", {name: uids for name, uids in TABLES.items() if name != "00001"} | changed)
-    with pytest.raises(UserError, match="'00001' are not those that were judged.*repeat `winnow select`"):
+    with pytest.raises(UserError, match=r"'00001' are not those that were judged.*repeat `winnow select`"):
         read_verdicts(Store(tmp_path / "run"), "mine").uids(Store(tmp_path / "pool"))
 
 
