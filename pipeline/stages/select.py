@@ -35,7 +35,7 @@ class Select(Stage):
     """Write the subset of every configured strategy.
 
     A unit is one strategy. It reads the columns that the strategy needs and nothing else, some rows at a time: first to
-    fit the strategy, then to judge. In memory are the uids, 16 bytes a sample, those that are kept, another 16, and
+    fit the strategy, then to judge. In memory are the uids of those that are kept, 16 bytes each, and
     what the strategy's `fit` holds. A strategy that refers to another holds its own copy of it and judges again, so
     units need no order. A pool that has metadata and no shards yet is judged by its metadata.
 
