@@ -8,6 +8,7 @@ from pipeline.config import RunConfig
 from pipeline.engine.drive import Drive
 from pipeline.engine.pulse import Pulse, PulseFile
 from pipeline.stage import Stage, Unit
+from winnow.account import Account
 from winnow.journal import Journal
 from winnow.progress import Meter, console, duration
 from winnow.storage import Sizes
@@ -34,6 +35,8 @@ class Summary:
     """Why the stage was given up before its end, "" when it was not."""
     counts: Counter[str] = field(default_factory=Counter)
     """Summed counts of the products made by this run."""
+    accounts: dict[str, Account] = field(default_factory=dict)
+    """What was read, kept and left out, by unit of counting."""
     seconds: float = 0.0
 
     def line(self) -> str:
@@ -102,7 +105,7 @@ def run_stage(config: RunConfig, name: str, take_over: bool = False) -> Summary:
             with stage.session() as live, Meter(name, len(todo)) as meter:
                 drive = Drive(config.executor.for_stage(stage), live, journal, pulse, meter, check)
                 drive.run(todo)
-            summary.done, summary.counts = pulse.done, drive.counts
+            summary.done, summary.counts, summary.accounts = pulse.done, drive.counts, drive.accounts
             summary.quarantined, summary.stopped = drive.quarantined, drive.stopped
         else:
             PulseFile(stage.store, pulse).end()
@@ -111,6 +114,9 @@ def run_stage(config: RunConfig, name: str, take_over: bool = False) -> Summary:
     console.print(summary.line())
     for line in summary.errors()[:MAX_ERRORS_SHOWN]:
         console.print(f"  {line}", style="red", markup=False)
+    for account in summary.accounts.values():
+        for line in account.lines():
+            console.print(f"  {line}", markup=False)
     for line in stage.remarks():
         console.print(f"  {line}", style="yellow", markup=False)
     return summary

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
+from winnow.account import Account
 from winnow.component import Component
 from winnow.journal import Journal
 from winnow.patience import Storage
@@ -36,6 +37,8 @@ class Product:
     """Final name in the stage's store -> finished file in the attempt folder."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Named counts for the summary line; "samples" gives the rate, the others are shown by kind."""
+    account: Account | None = None
+    """What the reader of its input read, kept and left out, where one says so; it is shown and journalled."""
     sha256: Mapping[str, str] = field(default_factory=dict)
     """Final name -> hex digest, of files that were hashed as they were written; the others are read again for it."""
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from winnow.account import Account
 from winnow.errors import StorageError
 from winnow.storage import Sizes, Store, is_inside
 
@@ -33,6 +34,8 @@ class Row:
     """Final name -> (size in bytes, sha256)."""
     counts: dict[str, int] = field(default_factory=dict)
     """What the stage counted: samples, failures by kind."""
+    account: dict[str, Any] = field(default_factory=dict)
+    """`Account.data` of the reader behind it, {} where there is none."""
     seconds: float = 0.0
     """Wall-clock time of the unit that made it."""
 
@@ -191,7 +194,7 @@ def _snapshot(number: int) -> str:
 
 def _data(row: Row) -> dict[str, Any]:
     """Return a row as JSON can have it; `dataclasses.asdict` would copy everything in it."""
-    return {name: getattr(row, name) for name in Row.__slots__}
+    return {name: getattr(row, name) for name in Row.__slots__ if name != "account" or row.account}
 
 
 def _row(data: Mapping[str, Any]) -> Row:
@@ -207,6 +210,8 @@ def _row(data: Mapping[str, Any]) -> Row:
         raise TypeError("product and key of a row are text, its seconds a number")
     if not all(isinstance(count, int) for count in row.counts.values()):
         raise TypeError("what a row counts are whole numbers")
+    if row.account:
+        Account.of(row.account)
     if not all(is_inside(name) for name in (row.product, *files)):
         raise ValueError("a row names a file out of the store")
     if len(_name(row.product).encode()) > NAME_BYTES or any(

@@ -12,6 +12,7 @@ from pipeline.engine.executor import Executor, Workers
 from pipeline.engine.perform import Outcome, commit
 from pipeline.engine.pulse import Pulse, PulseFile
 from pipeline.stage import Stage, Unit
+from winnow.account import Account
 from winnow.errors import StorageError
 from winnow.journal import Journal
 from winnow.patience import impatient
@@ -47,6 +48,8 @@ class Drive:
     """Unit -> its last error, after all attempts."""
     counts: Counter[str] = field(default_factory=Counter)
     """Summed counts of the products made."""
+    accounts: dict[str, Account] = field(default_factory=dict)
+    """Unit of counting -> merged accounts of the products made."""
     stopped: str = ""
     """Why the stage was given up before its end, "" when it was not."""
 
@@ -188,6 +191,10 @@ class Drive:
             self.journal.append(row)
         for row in outcome.rows:
             self.counts.update({kind: number for kind, number in row.counts.items() if kind != "samples"})
+        for row in outcome.rows:
+            if row.account:
+                account = Account.of(row.account)
+                self.accounts.setdefault(account.unit, Account(account.unit)).add(account)
         # products of one shard ("score/clip/00003", "score/ocr/00003") speak of the same samples
         shards: dict[str, int] = {}
         for row in outcome.rows:

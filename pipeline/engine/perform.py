@@ -96,7 +96,9 @@ def _finish(store: Store, unit: Unit, made: Mapping[str, Product], folder: Path,
                 held[name] = str(path)
             else:
                 store.commit(path, name)
-        rows.append(Row(product=product, key=key, files=files, counts=dict(made[product].counts)))
+        account = made[product].account
+        told = {} if account is None else account.data()
+        rows.append(Row(product=product, key=key, files=files, counts=dict(made[product].counts), account=told))
     seconds = round((time.monotonic() - start) / len(rows), 3)
     rows = [replace(row, seconds=seconds) for row in rows]
     return Outcome(unit, tuple(rows), folder=str(folder) if store.is_local else "", files=held)

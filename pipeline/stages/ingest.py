@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from pipeline.source import Source
 from pipeline.stage import Product, Stage, Unit
+from winnow.account import Account
 from winnow.component import build, digest
 from winnow.errors import UserError
 from winnow.tables import readable
@@ -89,13 +90,14 @@ class Ingest(Stage):
                 files[f"metadata/{kind}.parquet"] = attempt / f"{kind}.parquet"
         if not num_samples:
             raise UserError(f"the source has no usable row: {cleaner.counts}; see `source` in the config")
-        return Product(files=files, counts={"samples": num_samples, **cleaner.counts})
+        return Product(files=files, counts={"samples": num_samples, **cleaner.counts}, account=cleaner.account)
 
 
 class _Cleaner:
     """Turn raw tables into metadata tables, one after the other, remembering every uid it has seen."""
 
     def __init__(self) -> None:
+        self.account = Account("rows")
         self.schema: pa.Schema | None = None
         self.seen = _UidSet()
         self.duplicates: list[pa.Table] = []
@@ -113,6 +115,7 @@ class _Cleaner:
 
     def _clean(self, table: pa.Table) -> pa.Table:
         """Return the usable rows of a table under the pool's schema."""
+        self.account.read += table.num_rows
         table = self._reject(table)
         parts = (table[name].to_pylist() for name in ("uid", "url", "text"))
         uids = [identify(*row) for row in zip(*parts, strict=True)]
@@ -121,6 +124,8 @@ class _Cleaner:
         if not new.all():
             self.duplicates.append(table.filter(pa.array(~new)).select(["uid", "url", "text"]))
             self.counts["duplicates"] += int((~new).sum())
+            first = uids[int(new.argmin())]
+            self.account.leave_out("duplicates", f"uid {first}", int((~new).sum()))
         return table.filter(pa.array(new))
 
     def _conform(self, table: pa.Table) -> pa.Table:
@@ -160,6 +165,8 @@ class _Cleaner:
                 rows = table.filter(mask).select(["url", "text"])
                 self.rejected.append(rows.append_column("reason", pa.array([reason] * count)))
                 self.counts[f"rejected: {reason}"] += count
+                first = rows.slice(0, 1).to_pylist()[0]
+                self.account.leave_out(reason, f"url {first['url'][:80]!r}, text {first['text'][:40]!r}", count)
         return table.filter(pc.invert(pc.or_(empty, foreign)))
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.engine.perform import perform
 from pipeline.stages.ingest import Ingest, _UidSet
+from winnow.account import Account
 from winnow.uid import from_hex, make_uid
 
 
@@ -64,6 +65,10 @@ def test_duplicates_and_rejects_are_listed_and_counted(tmp_path):
         "rejected: no url": 2,
         "rejected: not a http url": 1,
     }
+    account = Account.of(outcome.rows[0].account)
+    assert (account.read, account.kept) == (7, 3)
+    assert account.left_out["not a http url"].example == "url 'ftp://a/1', text 'x'"
+    assert account.left_out["duplicates"].example == f"uid {make_uid('http://a/1', 'x')}"
     assert [row["url"] for row in rows(tmp_path, "00000.parquet")] == ["http://a/1", "http://a/1", "HTTPS://a/2"]
     assert [row["uid"] for row in rows(tmp_path, "duplicates.parquet")] == [make_uid("http://a/1", "x")]
     assert [row["reason"] for row in rows(tmp_path, "rejected.parquet")] == ["no url", "no url", "not a http url"]
