@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from winnow.errors import UserError
+from winnow.filenames import file_name
 from winnow.pool import pool_tables, read_columns
 from winnow.storage import Store
 from winnow.tables import readable
@@ -42,7 +43,7 @@ READERS = 8
 
 def verdict_path(strategy: str) -> str:
     """Return the name of a strategy's verdict table in the run."""
-    return f"subsets/{strategy}.parquet"
+    return f"subsets/{file_name(strategy)}.parquet"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from eval.outcomes import outcomes_of
+from winnow.filenames import file_name, name_of
 from winnow.journal import Journal
 from winnow.storage import Store
 
@@ -48,15 +49,15 @@ def read_outcomes(run: Store, notes: list[str]) -> list[Outcomes]:
     """
     found: dict[tuple[str, str, str], Outcomes] = {}
     for row in Journal(run).under("eval/"):
-        _, recipe, subset, seed = row.product.split("/")
+        recipe, subset, seed = map(name_of, row.product.split("/")[1:])
         results = [json.loads(line) for line in run.read(f"{row.product}/results.jsonl").splitlines() if line.strip()]
         for result in results:
             task = str(result["key"])
-            file = f"{row.product}/samples-{task}.parquet"
+            file = f"{row.product}/samples-{file_name(task)}.parquet"
             if file not in row.files:
                 continue
             table = pq.read_table(io.BytesIO(run.read(file)))
-            for metric, examples, values in _metrics(table, result.get("main_metric", "")):
+            for metric, examples, values in _metrics(table, result.get("main_metric_name", "")):
                 chance = (result.get("notes") or {}).get("chance") if metric in ("accuracy", "recall@1") else None
                 fresh = Outcomes(recipe, task, metric, chance, metric == "accuracy", examples)
                 mine = found.setdefault((recipe, task, metric), fresh)

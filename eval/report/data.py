@@ -167,6 +167,7 @@ class Curve:
     """One training run's loss."""
 
     system: str
+    subset: str
     label: str
     x: list[float]
     y: list[float]

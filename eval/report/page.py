@@ -141,7 +141,7 @@ def _losses(data: ReportData, series: dict[str, int]) -> list[tuple[str, Markup,
     out = []
     for system in sorted({curve.system for curve in data.curves}):
         mine = [curve for curve in data.curves if curve.system == system]
-        lines = [(c.label, c.x, c.y, series.get(c.label.split(",")[0], 0)) for c in mine]
+        lines = [(c.label, c.x, c.y, series.get(c.subset, 0)) for c in mine]
         legend = [(name, number) for name, _, _, number in lines]
         out.append((system, Markup(line_plot(lines, "samples seen", "training loss")), legend))
     return out

@@ -20,6 +20,7 @@ from eval.report.data import Gallery, Histogram, Pair, Stage, StrategyRow, Truth
 from eval.report.rows import Words, rows_of
 from eval.statistics import wilson
 from winnow.errors import UserError
+from winnow.filenames import name_of
 from winnow.images import ImageError, decode_image
 from winnow.journal import Journal
 from winnow.pool import PoolShard, pool_shards, read_table, uids_of
@@ -77,7 +78,7 @@ def read_pool(pool: Store, run: Store) -> PoolFacts:
         for shard in shards:
             _read_columns(pool, scorer, shard, facts)
     for name in run.list("subsets", ".parquet"):
-        strategy = name.rpartition("/")[2].removesuffix(".parquet")
+        strategy = name_of(name.rpartition("/")[2].removesuffix(".parquet"))
         try:
             _read_verdicts(run, strategy, facts)
         except UNREADABLE as error:

@@ -16,6 +16,7 @@ from eval.outcomes import Outcome, outcomes_of
 from eval.report.data import Comparison, Curve, Grid, ReportData, Result, mean_results
 from eval.statistics import Estimate, bootstrap, mcnemar, stratified_bootstrap
 from winnow.errors import UserError
+from winnow.filenames import file_name, name_of
 from winnow.journal import Journal
 from winnow.storage import Store
 
@@ -59,7 +60,7 @@ def read_results(run: Store, notes: list[str]) -> list[Result]:
                     interval=interval,
                     samples_seen=row.get("samples_seen"),
                     notes=row.get("notes") or {},
-                    main_metric=str(row.get("main_metric") or ""),
+                    main_metric=str(row.get("main_metric_name") or ""),
                 )
             )
         except UNREADABLE as error:
@@ -130,7 +131,8 @@ def _difference(
     sides: list[list[Outcome]] = []
     for subset in pair:
         try:
-            names = [f"eval/{system}/{subset}/{seed}/samples-{task}.parquet" for seed in seeds]
+            folder, file = f"eval/{file_name(system)}/{file_name(subset)}", f"samples-{file_name(task)}.parquet"
+            names = [f"{folder}/{seed}/{file}" for seed in seeds]
             found = [outcomes_of(pq.read_table(io.BytesIO(run.read(name)))) for name in names]
         except UNREADABLE as error:
             notes.append(f"no paired test of {pair[0]} and {pair[1]} on {task}: {error}")
@@ -172,9 +174,10 @@ def curves(run: Store, notes: list[str]) -> list[Curve]:
         lines = [line for line in lines if key in line and "samples_seen" in line]
         if key is not None and len(lines) > 1:
             step = -(-len(lines) // MAX_POINTS)
-            label = parts[2] if parts[3] == "0" else f"{parts[2]}, seed {parts[3]}"
+            subset = name_of(parts[2])
+            label = subset if parts[3] == "0" else f"{subset}, seed {parts[3]}"
             x, y = ([float(line[k]) for line in lines[::step]] for k in ("samples_seen", key))
-            out.append(Curve(parts[1], label, x, y))
+            out.append(Curve(name_of(parts[1]), subset, label, x, y))
     return out
 
 
@@ -182,7 +185,8 @@ def grids(run: Store, data: ReportData) -> list[Grid]:
     """Return the sample grids of the generative systems."""
     out = []
     for result in data.results:
-        name = f"eval/{result.system}/{result.subset}/{result.seed}/{result.task}-grid.png"
+        folder = f"eval/{file_name(result.system)}/{file_name(result.subset)}/{result.seed}"
+        name = f"{folder}/{file_name(result.task)}-grid.png"
         if "prompts" in result.notes and run.exists(name):
             captions = [str(text) for text in result.notes["prompts"]]
             columns = int(result.notes.get("columns") or np.ceil(np.sqrt(len(captions))))

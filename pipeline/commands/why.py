@@ -18,6 +18,7 @@ from rich.markup import escape
 from pipeline.config import RunConfig
 from winnow.columns import column_path
 from winnow.errors import UserError
+from winnow.filenames import file_name, name_of
 from winnow.journal import Journal
 from winnow.pool import PoolShard, PoolTable, pool_tables, read_columns, read_table
 from winnow.storage import Store
@@ -67,7 +68,7 @@ def explain(config: RunConfig, uid: str) -> Iterator[Section]:
     scorers = sorted({row.product.split("/")[1] for row in Journal(pool).under("score/")})
     columns = [line for scorer in scorers for line in _scores(pool, scorer, first)]
     yield "columns", columns or [("none", "it was not scored yet: `winnow score`")]
-    strategies = [row.product.removeprefix("select/") for row in Journal(run).under("select/")]
+    strategies = [name_of(row.product.removeprefix("select/")) for row in Journal(run).under("select/")]
     uids = read_columns(pool, first.table)[1]
     verdicts = {name: _verdict(run, name, first, uids) for name in strategies}
     lines = [(name, *verdict) for name, verdict in verdicts.items()]
@@ -178,7 +179,7 @@ def _verdict(run: Store, strategy: str, place: _Place, uids: NDArray[np.void]) -
 def _copies(run: Store, uid: str, subsets: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield (shard, key) for each copy of the sample in the run's shards of these subsets."""
     journal = Journal(run)
-    rows = [row for subset in sorted(subsets) for row in journal.under(f"reshard/{subset}/")]
+    rows = [row for subset in sorted(subsets) for row in journal.under(f"reshard/{file_name(subset)}/")]
     names = [name for row in rows for name in row.files if name.endswith(".parquet")]
 
     def search(name: str) -> list[str]:

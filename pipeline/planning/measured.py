@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pipeline.config import RunConfig
 from pipeline.engine.executors.inline import Inline
 from pipeline.planning.cost import Observation
+from winnow.filenames import file_name
 from winnow.journal import Journal, Row
 
 __all__ = ["FIXED", "READS_POOL", "Measured", "measure", "size_of", "workers_of"]
@@ -40,7 +41,7 @@ class Measured:
 
     def kept(self, subset: str) -> float | None:
         """Return the share of pairs that a subset keeps, copies counted, None if it was not selected."""
-        counts = self.counts[f"select/{subset}"]
+        counts = self.counts[f"select/{file_name(subset)}"]
         return counts["kept"] / counts["samples"] if counts["samples"] else None
 
 

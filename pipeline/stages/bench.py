@@ -13,6 +13,7 @@ from pipeline.pools.recovery import recover
 from pipeline.stage import Product, Stage, Unit
 from winnow.component import digest
 from winnow.errors import UserError, unknown
+from winnow.filenames import name_of
 from winnow.journal import Journal
 from winnow.storage import Store
 
@@ -126,7 +127,7 @@ class Bench(Stage):
         Raises:
             UserError: there are none.
         """
-        names = [row.product.removeprefix("select/") for row in Journal(self.store).under("select/")]
+        names = [name_of(row.product.removeprefix("select/")) for row in Journal(self.store).under("select/")]
         if not names:
             raise UserError(f"no subsets in {self.run_dir!r}; run `winnow select` first")
         return names

@@ -14,6 +14,7 @@ from pipeline.pools.recovery import recover_at, state_of
 from pipeline.stage import Product, Stage, Unit
 from winnow.component import build, digest
 from winnow.errors import UserError
+from winnow.filenames import file_name, name_of
 from winnow.journal import Journal, Row
 from winnow.pool import pool_shards
 from winnow.storage import Store
@@ -37,6 +38,8 @@ class Eval(Stage):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        for name in self.tasks:
+            file_name(name)
         _build(self.tasks)  # finds the mistakes of every task before anything runs
         return self
 
@@ -61,7 +64,7 @@ class Eval(Stage):
         units = []
         for row in trained:
             recipe, subset, seed = row.product.split("/")[1:]
-            names = [name for name, task in self.built.items() if not task.recipes or recipe in task.recipes]
+            names = [name for name, task in self.built.items() if not task.recipes or name_of(recipe) in task.recipes]
             if not names:
                 continue
             product = f"eval/{recipe}/{subset}/{seed}"
@@ -76,8 +79,8 @@ class Eval(Stage):
                 pool,
             )
             spec = {
-                "recipe": recipe,
-                "subset": subset,
+                "recipe": name_of(recipe),
+                "subset": name_of(subset),
                 "seed": seed,
                 "tasks": names,
                 "pool": pool,
@@ -92,7 +95,7 @@ class Eval(Stage):
 
         (product,) = unit.products
         spec = unit.spec
-        folder = f"{spec['recipe']}/{spec['subset']}/{spec['seed']}"
+        folder = product.removeprefix("eval/")
         torch.manual_seed(self.seed)
         system = _load(Path(Store(self.run_dir).path(f"train/{folder}")))
         pool = recover_at(self.pool, spec["pool"]).fields() if spec["pool"] else {}
@@ -138,7 +141,7 @@ def _row(name: str, dataset: str, spec: Mapping[str, Any], result: TaskResult) -
         "key": name,
         "dataset": dataset,
         "metrics": result.metrics,
-        "main_metric": result.main_metric,
+        "main_metric_name": result.main_metric,
         "system": spec["recipe"],
         "subset": spec["subset"],
         "seed": int(spec["seed"]) if str(spec["seed"]).isdigit() else spec["seed"],
@@ -154,7 +157,7 @@ def _write(name: str, result: TaskResult, attempt: Path) -> dict[str, Path]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    files = {}
+    files, name = {}, file_name(name)
     if result.rows:
         files[f"samples-{name}.parquet"] = attempt / f"samples-{name}.parquet"
         pq.write_table(pa.table(result.rows), files[f"samples-{name}.parquet"])

@@ -26,6 +26,7 @@ from pipeline.stage import Product, Stage, Unit
 from pipeline.stages._hash_behind import HashBehind
 from winnow.component import digest
 from winnow.errors import UserError, unknown
+from winnow.filenames import file_name, name_of
 from winnow.journal import Journal, Row
 from winnow.pool import PoolShard, pool_shards
 from winnow.shards import ShardWriter
@@ -69,7 +70,7 @@ class Reshard(Stage):
         Raises:
             UserError: `select` has not run, or a named subset is none of its own.
         """
-        rows = {row.product.removeprefix("select/"): row for row in Journal(self.store).under("select/")}
+        rows = {name_of(row.product.removeprefix("select/")): row for row in Journal(self.store).under("select/")}
         if not rows:
             raise UserError(f"no subsets in {self.run_dir!r}; run `winnow select` first")
         for name in self.strategies or ():
@@ -88,8 +89,8 @@ class Reshard(Stage):
         num_shards = max(1, -(-row.counts["kept"] // self.samples_per_shard))
         return [
             Unit(
-                name=f"{subset}/{number:08d}",
-                products={f"reshard/{subset}/{number:08d}": key},
+                name=f"{file_name(subset)}/{number:08d}",
+                products={f"reshard/{file_name(subset)}/{number:08d}": key},
                 spec={"subset": subset, "number": number, "key": key},
             )
             for number in range(num_shards)
@@ -113,10 +114,10 @@ class Reshard(Stage):
         stats = {"count": len(mine.uids), "successes": len(mine.uids)}
         (attempt / "stats.json").write_text(json.dumps(stats))
         names = {".tar": "shard.tar", ".parquet": "shard.parquet", "_stats.json": "stats.json"}
-        files = {f"shards/{subset}/{number:08d}{suffix}": attempt / name for suffix, name in names.items()}
+        files = {f"shards/{file_name(subset)}/{number:08d}{suffix}": attempt / name for suffix, name in names.items()}
         counts = {"samples": len(mine.uids), "bytes": (attempt / "shard.tar").stat().st_size}
-        known = {f"shards/{subset}/{number:08d}.tar": sha256}
-        return {f"reshard/{subset}/{number:08d}": Product(files=files, counts=counts, sha256=known)}
+        known = {f"shards/{file_name(subset)}/{number:08d}.tar": sha256}
+        return {f"reshard/{file_name(subset)}/{number:08d}": Product(files=files, counts=counts, sha256=known)}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from pipeline.stage import Product, Stage, Unit
 from winnow.columns import column_path
 from winnow.component import digest
 from winnow.errors import UserError, unknown
+from winnow.filenames import file_name
 from winnow.journal import Journal, Row
 from winnow.pool import PoolTable, pool_tables
 from winnow.storage import Store
@@ -52,8 +53,7 @@ class Select(Stage):
         if not self.strategies:
             raise UserError("name at least one strategy, for example `no_filter: {}`")
         for name in self.strategies:
-            if not name.replace("-", "_").isidentifier():
-                raise UserError(f"a strategy's name becomes a file name: letters, digits, _ and -, not {name!r}")
+            file_name(name)  # refuses one that no file can have
         build_strategies(self.strategies)  # finds the mistakes of every strategy before anything runs
         return self
 
@@ -81,14 +81,15 @@ class Select(Stage):
             for scorer in sorted(by_family(strategy.needs()).keys() - {"meta"}):
                 scores.append([_fingerprint(scored, scorer, table, name) for table in tables])
             key = digest(strategy, samples, scores)
-            units.append(Unit(name=name, products={f"select/{name}": key}, spec={"strategy": name, "state": state}))
+            file = file_name(name)
+            units.append(Unit(name=file, products={f"select/{file}": key}, spec={"strategy": name, "state": state}))
         return units
 
     def remarks(self) -> list[str]:
         """Name the strategies that keep nothing, with the reason of most drops."""
         lines = []
         for name in self.strategies:
-            row = Journal(self.store).rows.get(f"select/{name}")
+            row = Journal(self.store).rows.get(f"select/{file_name(name)}")
             if row is not None and not row.counts["kept"]:
                 drops = [key.removeprefix("dropped: ") for key in row.counts if key.startswith("dropped: ")]
                 why = f", most for: {drops[0]}" if drops else ""
@@ -106,8 +107,9 @@ class Select(Stage):
             num_kept = save_subset(file, kept)
         counts = {"samples": pool.num_rows, "kept": num_kept}
         counts |= {f"dropped: {reason}": number for reason, number in dropped.most_common(SHOWN_REASONS)}
-        files = {f"subsets/{name}.npy": attempt / "subset.npy", verdict_path(name): attempt / "subset.parquet"}
-        return {f"select/{name}": Product(files=files, counts=counts)}
+        path = verdict_path(name)
+        files = {path.removesuffix(".parquet") + ".npy": attempt / "subset.npy", path: attempt / "subset.parquet"}
+        return {f"select/{file_name(name)}": Product(files=files, counts=counts)}
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from pipeline.stages._training_run import check_system, local_path, recipe_diges
 from training.recipe import Hyperparameters
 from winnow.component import digest
 from winnow.errors import UserError, unknown
+from winnow.filenames import file_name, name_of
 from winnow.journal import Journal, Row
 
 __all__ = ["Train"]
@@ -74,8 +75,11 @@ class Train(Stage):
                     key = digest(recipe_key, prints, seed)
                     spec = {"recipe": name, "subset": subset, "seed": seed}
                     # equal shards give equal weights: two controls of one size are one training
-                    unit = units.setdefault(key, Unit(name=f"{name}-{subset}-{seed}", products={}, spec=spec))
-                    units[key] = replace(unit, products={**unit.products, f"train/{name}/{subset}/{seed}": key})
+                    parts = [file_name(name), file_name(subset), str(seed)]
+                    unit = units.setdefault(key, Unit(name="-".join(parts), products={}, spec=spec))
+                    units[key] = replace(
+                        unit, products={**unit.products, f"train/{file_name(name)}/{file_name(subset)}/{seed}": key}
+                    )
         return list(units.values())
 
     @contextmanager
@@ -108,7 +112,7 @@ class Train(Stage):
         subsets: dict[str, list[Row]] = {}
         for row in Journal(self.store).under("reshard/"):
             if any(name.endswith(".tar") for name in row.files):
-                subsets.setdefault(row.product.split("/")[1], []).append(row)
+                subsets.setdefault(name_of(row.product.split("/")[1]), []).append(row)
         return subsets
 
 

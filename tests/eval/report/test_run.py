@@ -118,7 +118,7 @@ def test_results_on_disk_say_their_main_metric(tmp_path: Path) -> None:
     from winnow.journal import Journal, Row
 
     row = {"key": "t", "system": "clip", "subset": "a", "seed": 0, "num_samples": 3, "metrics": {"main_metric": 0.5}}
-    content = (json.dumps(row | {"main_metric": "acc1"}) + "\n" + json.dumps(row) + "\n").encode()
+    content = (json.dumps(row | {"main_metric_name": "acc1"}) + "\n" + json.dumps(row) + "\n").encode()
     store = Store(tmp_path)
     store.write("eval/clip/a/0/results.jsonl", content)
     files = {"eval/clip/a/0/results.jsonl": (len(content), "x")}
