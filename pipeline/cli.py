@@ -120,10 +120,11 @@ def _run(config: RunConfig, stages: tuple[str, ...], dry_run: bool, take_over: b
         _print_states(config, chosen)
         return
     config.save()
-    for name in chosen:
-        summary = run_stage(config, name, take_over)
-        if summary.quarantined or summary.stopped:
-            _fail(config, summary)
+    with config.executor.keep_workers():
+        for name in chosen:
+            summary = run_stage(config, name, take_over)
+            if summary.quarantined or summary.stopped:
+                _fail(config, summary)
 
 
 def _fail(config: RunConfig, summary: Summary) -> None:

@@ -1,11 +1,12 @@
 """The executor role: workers that make units. It moves units and outcomes, never data, and knows no retries."""
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
+from pipeline.engine.crew import Crew
 from pipeline.engine.perform import Outcome
 from pipeline.engine.pulse import Pulse
 from pipeline.stage import Stage, Unit
@@ -53,6 +54,8 @@ class Executor(Component):
     per_stage: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Other values of these fields for single stages: {score: {workers: 4, gpus_per_worker: 1}}."""
 
+    _crew: Crew[Any] | None = PrivateAttr(default=None)
+
     def for_stage(self, stage: Stage) -> "Executor":
         """Return the executor with the stage's own values; a stage whose units use the whole machine has one worker.
 
@@ -60,11 +63,36 @@ class Executor(Component):
         """
         whole_machine = {} if stage.parallel else {"workers": 1}
         fields = self.model_dump(exclude={"per_stage"}) | whole_machine | self.per_stage.get(stage.name, {})
-        return type(self).model_validate(fields)
+        executor = type(self).model_validate(fields)
+        executor._crew = self._crew
+        return executor
+
+    @contextmanager
+    def keep_workers(self) -> Iterator[None]:
+        """Let workers live from stage to stage for as long as this is open."""
+        with self.new_crew().open() as crew:
+            self._crew = crew
+            try:
+                yield
+            finally:
+                self._crew = None
+
+    def new_crew(self) -> Crew[Any]:
+        """Return an empty crew for this executor's workers; one without processes of its own has nothing to end."""
+        return Crew(lambda worker: None)
 
     def open(self, stage: Stage) -> AbstractContextManager[Workers]:
-        """Start the workers, which set the stage up with their first unit, and stop them afterwards.
+        """Have workers, which set the stage up with their first unit; afterwards they are ended, or left to the crew.
 
         The fields are those of the stage already, see `for_stage`.
         """
         raise NotImplementedError
+
+    @contextmanager
+    def _hands(self) -> Iterator[Crew[Any]]:
+        """Give the crew that outlives the stage, or else one that ends with it."""
+        if self._crew is not None:
+            yield self._crew
+            return
+        with self.new_crew().open() as crew:
+            yield crew

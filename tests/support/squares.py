@@ -53,6 +53,8 @@ class Squares(Stage):
             raise RuntimeError(f"number {n} is broken")
         if fault.startswith("threads"):
             raise RuntimeError(f"{os.environ.get('OMP_NUM_THREADS')} threads")
+        if fault.startswith("pid"):
+            raise UserError(str(os.getpid()))
         if fault.startswith("user"):
             raise UserError(f"number {n} is not allowed")
         if fault.startswith("die"):

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, Self
 
+from pipeline.engine.crew import Crew, leave_stage
 from pipeline.engine.executor import Executor, Workers
 from pipeline.engine.perform import Outcome, Worker
 from pipeline.engine.pulse import Pulse
@@ -27,12 +28,17 @@ class Process(Executor):
 
     @contextmanager
     def open(self, stage: Stage) -> Iterator[Workers]:
-        """Start processes as units come; they end with the stage."""
-        workers = _Processes(stage, self.workers)
-        try:
-            yield workers
-        finally:
-            workers.close()
+        """Start processes as units come."""
+        with self._hands() as crew:
+            workers = _Processes(stage, self.workers, crew)
+            try:
+                yield workers
+            finally:
+                workers.close()
+
+    def new_crew(self) -> "Crew[_Child]":
+        """Return an empty crew of processes."""
+        return Crew(lambda child: child.dismiss())
 
 
 @dataclass(frozen=True)
@@ -45,15 +51,18 @@ class _Busy:
 
 
 class _Processes:
-    def __init__(self, stage: Stage, capacity: int) -> None:
+    def __init__(self, stage: Stage, capacity: int, crew: "Crew[_Child]") -> None:
         self.stage = stage
         self.capacity = capacity
         self.threads = max(1, len(os.sched_getaffinity(0)) // capacity)
+        self.crew = crew
         self.idle: list[_Child] = []
+        for child in crew.take(self.threads, capacity):
+            (self.idle.append if child.begin(stage) else _Child.end)(child)
         self.busy: dict[int, _Busy] = {}
 
     def submit(self, attempt: int, unit: Unit, apart: int | None = None) -> None:
-        worker = self.idle.pop() if self.idle else _Child(self.stage, self.threads)
+        worker = self.idle.pop() if self.idle else _Child.start(self.stage, self.threads)
         with suppress(OSError):  # it has died idle: `next` will say so
             worker.pipe.send(unit)
         self.busy[attempt] = _Busy(worker, unit, time.monotonic())
@@ -86,22 +95,49 @@ class _Processes:
         for busy in self.busy.values():
             busy.worker.end()
         for worker in self.idle:
-            worker.pipe.close()
-        for worker in self.idle:
-            worker.end(PATIENCE)
+            worker.leave()
+        self.crew.leave(self.threads, self.idle)
 
 
 class _Child:
     """A worker process and this end of its pipe."""
 
-    def __init__(self, stage: Stage, threads: int) -> None:
+    def __init__(self, threads: int) -> None:
         # spawn: a forked child of a process that has used torch threads can hang
         context = multiprocessing.get_context("spawn")
         self.pipe, there = context.Pipe()
-        self.process = context.Process(target=_serve, args=(stage, there))
+        self.process = context.Process(target=_serve, args=(there,))
         with _threads(threads):
             self.process.start()
         there.close()
+
+    @classmethod
+    def start(cls, stage: Stage, threads: int) -> Self:
+        """Start a process for a stage."""
+        child = cls(threads)
+        with suppress(OSError):  # it has died: the pipe's end will say so
+            child.pipe.send(stage)
+        return child
+
+    def leave(self) -> None:
+        """Have it drop its stage."""
+        with suppress(OSError):
+            self.pipe.send(None)
+
+    def begin(self, stage: Stage) -> bool:
+        """Give it the next stage; False where it has died, or says that a new process should have it."""
+        try:
+            if not (self.pipe.poll(PATIENCE) and self.pipe.recv()):
+                return False
+            self.pipe.send(stage)
+        except (EOFError, OSError):
+            return False
+        return True
+
+    def dismiss(self) -> None:
+        """Let it end by itself."""
+        self.pipe.close()
+        self.end(PATIENCE)
 
     def answer(self) -> Outcome:
         """Return the outcome that has come.
@@ -142,14 +178,22 @@ def _threads(number: int) -> Iterator[None]:
         del os.environ["OMP_NUM_THREADS"]
 
 
-def _serve(stage: Stage, pipe: "Connection[Outcome, Unit]") -> None:
-    """Make units until the pipe is closed."""
+def _serve(pipe: "Connection[Outcome | bool, Stage | Unit | None]") -> None:
+    """Make units of the stage that came last until the pipe is closed; None tells that this stage is over."""
     os.setpgid(0, 0)  # what the stage starts (torchrun) ends with this worker
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    worker = Worker(stage)
+    worker: Worker | None = None
     with suppress(EOFError, KeyboardInterrupt):
         while True:
-            pipe.send(worker.make(pipe.recv()))
+            message = pipe.recv()
+            if message is None:
+                worker = None
+                pipe.send(leave_stage())
+            elif isinstance(message, Unit):
+                assert worker is not None
+                pipe.send(worker.make(message))
+            else:
+                worker = Worker(message)
 
 
 def _die_with_parent() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import Field
 
+from pipeline.engine.crew import Crew, leave_stage
 from pipeline.engine.executor import Executor, Workers
 from pipeline.engine.metrics import Metrics
 from pipeline.engine.perform import Outcome, Worker
@@ -27,8 +28,27 @@ from winnow.progress import console
 __all__ = ["Ray"]
 
 START_ATTEMPTS = 3
+LEAVING = 5.0
+"""Seconds that an actor has to drop its stage, before it is ended."""
 PATIENCE = 30.0
 """Seconds without any worker after which the user is told what the cluster lacks."""
+
+
+@dataclass
+class _Left:
+    """An actor between two stages."""
+
+    actor: Any
+    node: str
+    may_stay: Any
+    """Reference to what it answered to `leave`."""
+
+
+def _kill(left: _Left) -> None:
+    """End an actor, dead or not."""
+    import ray
+
+    ray.kill(left.actor)
 
 
 class Ray(Executor):
@@ -49,13 +69,27 @@ class Ray(Executor):
 
     @contextmanager
     def open(self, stage: Stage) -> Iterator[Workers]:
-        """Create actors as units come; they are killed with the stage. Ray itself stays up for the next stage."""
+        """Create actors as units come. Ray itself stays up for the next stage."""
         _connect(self)
-        workers = _Actors(stage, self)
-        try:
-            yield workers
-        finally:
-            workers.close()
+        with self._hands() as crew:
+            workers = _Actors(stage, self, crew)
+            try:
+                yield workers
+            finally:
+                workers.close()
+
+    def new_crew(self) -> Crew[_Left]:
+        """Return an empty crew of actors."""
+        return Crew(_kill)
+
+    def share(self) -> dict[str, Any]:
+        """Return Ray's options for what a worker has of a machine."""
+        return {
+            "num_cpus": self.cpus_per_worker,
+            "num_gpus": self.gpus_per_worker,
+            "resources": self.resources or None,
+            "memory": self.memory_per_worker or None,
+        }
 
 
 def _connect(settings: Ray) -> None:
@@ -130,8 +164,9 @@ class _Actors:
     that has died idle.
     """
 
-    def __init__(self, stage: Stage, settings: Ray) -> None:
+    def __init__(self, stage: Stage, settings: Ray, crew: Crew[_Left]) -> None:
         self.stage = stage
+        self.crew = crew
         self.settings = settings
         self.capacity = settings.workers
         self.waiting: deque[_Waiting] = deque()
@@ -142,8 +177,11 @@ class _Actors:
         """Reference to the outcome -> attempt."""
         self.nodes: dict[Any, str] = {}
         """Actor -> id of its node, once known."""
+        self.joined: set[Any] = set()
+        """Actors that have this stage."""
         self.metrics = Metrics()
         self.last_worker = time.monotonic()
+        self._take_over()
 
     def submit(self, attempt: int, unit: Unit, apart: int | None = None) -> None:
         node = next((self.nodes[busy.actor] for busy in self.busy.values() if busy.attempt == apart), "")
@@ -178,8 +216,29 @@ class _Actors:
         self.metrics.report(pulse)
 
     def close(self) -> None:
-        for actor in [*self.idle, *self.asked.values(), *(busy.actor for busy in self.busy.values())]:
+        for actor in [*self.asked.values(), *(busy.actor for busy in self.busy.values())]:
             self._drop(actor)
+        left = [_Left(actor, self.nodes[actor], actor.leave.remote()) for actor in self.idle]
+        self.crew.leave(self._kind(), left)
+
+    def _take_over(self) -> None:
+        """Take the actors of the stage before that answer that they can go on."""
+        import ray
+
+        for left in self.crew.take(self._kind(), self.capacity):
+            try:
+                stays = ray.get(left.may_stay, timeout=LEAVING)
+            except ray.exceptions.RayError:  # it has died, or does not answer
+                stays = False
+            if stays:
+                self.nodes[left.actor] = left.node
+                self.idle.append(left.actor)
+            else:
+                _kill(left)
+
+    def _kind(self) -> str:
+        """Return what an actor cannot change: its share of a machine."""
+        return repr(self.settings.share())
 
     def _ask(self) -> None:
         """Ask an actor for each unit that waits: an idle one, best on a node that the unit may be on, or a new one.
@@ -195,7 +254,8 @@ class _Actors:
                 actor = self._actor()
             else:
                 return
-            self.asked[actor.where.remote()] = actor
+            self.asked[actor.where.remote(None if actor in self.joined else self.stage)] = actor
+            self.joined.add(actor)
 
     def _answered(self, reference: Any) -> tuple[int, Outcome] | None:
         """Give a unit to an actor that has answered."""
@@ -256,6 +316,7 @@ class _Actors:
         import ray
 
         self.nodes.pop(actor, None)
+        self.joined.discard(actor)
         ray.kill(actor)
 
     def _actor(self) -> Any:
@@ -263,25 +324,36 @@ class _Actors:
         import ray
 
         options: dict[str, Any] = {
-            "num_cpus": self.settings.cpus_per_worker,
-            "num_gpus": self.settings.gpus_per_worker,
-            "resources": self.settings.resources or None,
-            "memory": self.settings.memory_per_worker or None,
+            **self.settings.share(),
             "scheduling_strategy": "SPREAD",
             "max_restarts": 0,
             "max_task_retries": 0,
         }
-        return ray.remote(_Actor).options(**options).remote(self.stage)
+        return ray.remote(_Actor).options(**options).remote()
 
 
-class _Actor(Worker):
-    """The actor: a stage, set up with its first unit."""
+class _Actor:
+    """The actor: a worker for the stage that it was given last."""
 
-    def where(self) -> str:
-        """Return the id of the node it is on."""
+    worker: Worker | None = None
+
+    def where(self, stage: Stage | None) -> str:
+        """Take a stage, if one is given, and return the id of the node it is on."""
         import ray
 
+        if stage is not None:
+            self.worker = Worker(stage)
         return str(ray.get_runtime_context().get_node_id())
+
+    def make(self, unit: Unit) -> Outcome:
+        """Make a unit of the stage."""
+        assert self.worker is not None
+        return self.worker.make(unit)
+
+    def leave(self) -> bool:
+        """Drop the stage; tell whether the next one may have this actor."""
+        self.worker = None
+        return leave_stage()
 
 
 def _last(error: Exception) -> str:
