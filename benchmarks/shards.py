@@ -29,8 +29,9 @@ from PIL import Image
 from torchvision import transforms
 
 from training.crops import random_resized_crop
-from training.data import Pairs, batches
+from training.data import Pairs
 from training.order import Order
+from training.stream import batches
 from training.system import System
 from winnow.shards import ShardWriter, read_shard
 

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["all_gather", "average_gradients", "mean", "process_group", "rank", "world_size"]
+__all__ = ["all_gather", "average_gradients", "mean", "process_group", "rank", "union", "world_size"]
 
 
 def rank() -> int:
@@ -44,6 +44,15 @@ def mean(values: Tensor) -> Tensor:
         dist.all_reduce(values)
         values /= world_size()
     return values
+
+
+def union(found: dict[int, str]) -> dict[int, str]:
+    """Return what any rank found, the same on every rank."""
+    if world_size() == 1:
+        return found
+    parts: list[dict[int, str]] = [{} for _ in range(world_size())]
+    dist.all_gather_object(parts, found)
+    return {key: value for part in parts for key, value in part.items()}
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:

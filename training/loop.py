@@ -4,6 +4,7 @@ A step reads a global batch, then runs the system's phases in order; a phase eva
 over ranks, checks that they are finite and moves one group of parameters.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
+from training.account import account, summary, write_account
 from training.checkpoint import load_latest, save_checkpoint
-from training.data import Pairs, batches
+from training.data import Pairs
 from training.distributed import average_gradients, mean, rank, world_size
 from training.ema import Ema
 from training.metrics_log import MetricsLog
@@ -23,10 +25,13 @@ from training.order import Order
 from training.recipe import Hyperparameters
 from training.schedule import learning_rate
 from training.snapshots import save_snapshot
+from training.stream import Skipped, batches
 from training.system import Group, Phase, System
 from winnow.errors import UserError
 
 __all__ = ["fit"]
+
+_log = logging.getLogger(__name__)
 
 
 def fit(
@@ -49,11 +54,13 @@ def fit(
     optimizers = {name: _optimizer(group, recipe) for name, group in groups.items()}
     ema = Ema(system, recipe.ema) if recipe.ema else None
     log = MetricsLog(out_dir, writes=rank() == 0)
-    samples_seen = _restore(out_dir, system, optimizers, ema, log)
+    skipped = Skipped()
+    samples_seen = _restore(out_dir, system, optimizers, ema, log, skipped)
     system.train()
     with batches(
         pairs, Order(pairs.identities(), seed), system, start=samples_seen, stop=total, batch_size=recipe.batch_size,
-        rank=rank(), world_size=world_size(), num_workers=recipe.num_workers,
+        skipped=skipped, max_bad_share=recipe.max_bad_share, rank=rank(),
+        world_size=world_size(), num_workers=recipe.num_workers,
     ) as stream:  # fmt: skip
         for batch in stream:
             torch.manual_seed(_step_seed(seed, rank(), samples_seen))
@@ -75,7 +82,11 @@ def fit(
             if _crossed(recipe.log_every, before, samples_seen) or samples_seen == total:
                 log.write(samples_seen, lr)
             if _crossed(recipe.checkpoint_every, before, samples_seen) or samples_seen == total:
-                _save(out_dir, recipe.keep_checkpoints, samples_seen, system, optimizers, ema, log)
+                _save(out_dir, recipe.keep_checkpoints, samples_seen, system, optimizers, ema, log, skipped)
+    if rank() == 0:
+        found = account(pairs, skipped)
+        write_account(found, out_dir)
+        _log.info("%s", summary(found))
     return ema
 
 
@@ -182,8 +193,9 @@ def _save(
     optimizers: dict[str, Optimizer],
     ema: Ema | None,
     log: MetricsLog,
+    skipped: Skipped,
 ) -> None:
-    """Write a checkpoint from rank 0. Order and random state need no entry: both follow from samples_seen."""
+    """Write a checkpoint from rank 0. Random state needs no entry, it follows from samples_seen."""
     if rank() > 0:
         return
     state: dict[str, Any] = {
@@ -193,11 +205,19 @@ def _save(
         "ema": None if ema is None else ema.state_dict(),
         "log": log.state_dict(),
         "about": system.about(),
+        "skipped": skipped.state_dict(),
     }
     save_checkpoint(out_dir / "checkpoints", samples_seen, state, keep)
 
 
-def _restore(out_dir: Path, system: System, optimizers: dict[str, Optimizer], ema: Ema | None, log: MetricsLog) -> int:
+def _restore(
+    out_dir: Path,
+    system: System,
+    optimizers: dict[str, Optimizer],
+    ema: Ema | None,
+    log: MetricsLog,
+    skipped: Skipped,
+) -> int:
     """Load the newest checkpoint, if any, and return the samples seen by then."""
     state = load_latest(out_dir / "checkpoints")
     if state is None:
@@ -209,4 +229,6 @@ def _restore(out_dir: Path, system: System, optimizers: dict[str, Optimizer], em
     if ema is not None:
         ema.load_state_dict(state["ema"])
     log.resume(state["samples_seen"], state["log"])
+    if "skipped" in state:  # older checkpoints are of runs that had none
+        skipped.load_state_dict(state["skipped"])
     return int(state["samples_seen"])

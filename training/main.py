@@ -17,7 +17,14 @@ from winnow.errors import UserError
 
 __all__ = ["load_system", "read_recipe", "train"]
 
-_FREE = {"out_dir", "num_workers", "cache", "checkpoint_every", "keep_checkpoints"}  # the weights do not depend on them
+_FREE = {
+    "out_dir",
+    "num_workers",
+    "cache",
+    "max_bad_share",
+    "checkpoint_every",
+    "keep_checkpoints",
+}  # the weights do not depend on them
 
 
 def train(recipe: Recipe) -> Path:

@@ -50,6 +50,9 @@ class Hyperparameters(Component):
     """Decode threads of each rank."""
     cache: bool = False
     """Keep decoded pictures in memory, for sets that fit: the same bits, without decoding again in later passes."""
+    max_bad_share: float = Field(default=0.5, ge=0, lt=1)
+    """Pictures that do not decode are skipped and counted; training stops when they are more than this share of the
+    samples tried (of the first thousand, or of the whole set where it is smaller, at the least)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes the GPU where there is one."""
 

@@ -1,5 +1,6 @@
 """Run one training recipe inside a stage: a working folder that outlives a kill, then a product."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -19,7 +20,13 @@ from winnow.storage import Store, link_or_copy
 
 __all__ = ["check_system", "local_path", "recipe_digest", "sweep_work", "train_product"]
 
-_SPEED = {"num_workers", "cache", "checkpoint_every", "keep_checkpoints"}  # fields that change no weight
+_SPEED = {
+    "num_workers",
+    "cache",
+    "max_bad_share",
+    "checkpoint_every",
+    "keep_checkpoints",
+}  # fields that change no weight
 _LEFT_BEHIND = ("timings.jsonl",)  # clocks differ between runs that are equal
 
 
@@ -96,7 +103,15 @@ def train_product(
             else:
                 copied[path.stat().st_ino] = Path(shutil.copyfile(path, attempt / name))
             files[f"{folder}/{name}"] = attempt / name
-    return Product(files=files, counts={"samples": full.samples_seen})
+    return Product(files=files, counts={"samples": full.samples_seen, **_left_out(work)})
+
+
+def _left_out(work: Path) -> dict[str, int]:
+    """Return how many samples of the shards were not trained on, by reason."""
+    from training.account import FILE_NAME
+
+    found = json.loads((work / FILE_NAME).read_text(encoding="utf-8"))["left_out"]
+    return {f"left out: {kind}": entry["count"] for kind, entry in found.items()}
 
 
 def sweep_work(store: Store) -> None:

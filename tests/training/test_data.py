@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from training.data import Pairs, batches
+from training.data import Pairs
 from training.order import Order
+from training.stream import batches
 from training.system import Batch, build_system
 from winnow.errors import UserError
 from winnow.shards import ShardWriter
@@ -52,6 +53,7 @@ def test_batch_holds_the_right_pairs(shards: list[str]) -> None:
     first = read(shards)[0]
     for index, image, tokens in zip(picks.tolist(), first.images, first.tokens, strict=True):
         picture, caption = pairs.read(index, 20)
+        assert picture is not None
         assert caption.endswith(f"number {index}")
         assert torch.equal(system.tokenize(caption), tokens)
         assert np.array_equal(system.crop(picture, np.random.default_rng(0)), image.permute(1, 2, 0).numpy())
@@ -110,11 +112,18 @@ def test_copies_share_an_identity(tmp_path: Path) -> None:
     assert len({int(a), int(plain_a), int(plain_b)}) == 3
 
 
-def test_broken_picture_is_passed_over_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_picture_that_does_not_decode_has_its_reason(tmp_path: Path) -> None:
     good = {"png": png(), "txt": b"good"}
-    path = shard(tmp_path / "0.tar", {"bad": {"png": b"no picture", "txt": b"bad"}, "good": good})
-    assert Pairs([path]).read(0, 20)[1] == "good"
-    assert "bad of" in caplog.text
-    path = shard(tmp_path / "1.tar", {"bad": {"png": b"no picture", "txt": b"bad"}})
-    with pytest.raises(UserError, match="do not decode"):
-        Pairs([path]).read(0, 20)
+    pairs = Pairs([shard(tmp_path / "0.tar", {"bad": {"png": b"no picture", "txt": b"bad"}, "good": good})])
+    assert pairs.read(0, 20) == (None, "bad")
+    picture, caption = pairs.read(1, 20)
+    assert caption == "good"
+    assert picture is not None
+    assert pairs.undecoded == {0: "not a picture: no known image format"}
+    assert pairs.name(0) == "'bad' of 0.tar"
+
+
+def test_what_is_no_pair_is_counted_with_an_example(tmp_path: Path) -> None:
+    samples = {"a": {"png": png()}, "b": {"txt": b"b"}, "c": {"png": png(), "txt": b"c"}, "d": {"png": png()}}
+    pairs = Pairs([shard(tmp_path / "0.tar", samples)])
+    assert pairs.left_out == {"no caption": (2, "'a' of 0.tar"), "no picture": (1, "'b' of 0.tar")}

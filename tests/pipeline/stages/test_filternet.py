@@ -93,7 +93,7 @@ def test_several_networks_and_their_files(root: Path, model: str, run_stage: Any
     assert run_stage(family) == []
     folder, rows = root / "run" / "filternet", Journal(Store(root / "run")).rows
     plain = ["config.yaml", "filternet-test.json", "metrics.jsonl", "model.pt"]
-    plain += ["open_clip_config.json", "open_clip_pytorch_model.bin"]
+    plain += ["open_clip_config.json", "open_clip_pytorch_model.bin", "samples.json"]
     assert sorted(rows["filternet/trusted"].files) == [f"filternet/trusted/{name}" for name in plain]
     snapshots = [f"snapshots/{number:05d}.pt" for number in (1, 2, 3)]
     assert sorted(rows["filternet/tuned"].files) == [f"filternet/tuned/{name}" for name in (*plain, *snapshots)]

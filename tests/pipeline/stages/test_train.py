@@ -13,7 +13,7 @@ from pipeline.stages.train import Train
 from training.main import load_system
 from winnow.errors import UserError
 from winnow.journal import Journal, Row
-from winnow.shards import ShardWriter
+from winnow.shards import ShardWriter, read_shard
 from winnow.storage import Store
 
 
@@ -141,7 +141,9 @@ def test_products_and_their_files(run: Path) -> None:
     work(stage(run))
     row = Journal(Store(run)).rows["train/flow/tmars/0"]
     folder = run / "train" / "flow" / "tmars" / "0"
-    assert sorted(row.files) == [f"train/flow/tmars/0/{name}" for name in ("config.yaml", "metrics.jsonl", "model.pt")]
+    assert sorted(row.files) == [
+        f"train/flow/tmars/0/{name}" for name in ("config.yaml", "metrics.jsonl", "model.pt", "samples.json")
+    ]
     assert row.counts == {"samples": 24}
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3
     drawn = load_system(folder).sample(["number 1"], torch.Generator().manual_seed(0), num_steps=2)
@@ -203,6 +205,24 @@ def test_ray_train_is_the_same_training(run: Path, tmp_path: Path) -> None:
     found, expected = ([json.loads(line)["flow/loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
                        for folder in (out, plain))  # fmt: skip
     assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_what_is_left_out_is_in_the_journal(run: Path) -> None:
+    """Two bad pictures of eight, and a sample without a caption."""
+    path = run / "shards" / "tmars" / "00000000.tar"
+    with path.open("rb") as file:
+        samples = list(read_shard(file))
+    for sample in samples[:2]:
+        sample.members["png"] = b"gone"
+    del samples[5].members["txt"]
+    with path.open("wb") as file:
+        writer = ShardWriter(file)
+        for sample in samples:
+            writer.write(sample.key, sample.members)
+        writer.close()
+    work(stage(run, subsets=["tmars"], samples_seen=8))
+    counts = Journal(Store(run)).rows["train/flow/tmars/0"].counts
+    assert counts == {"samples": 8, "left out: not a picture": 2, "left out: no caption": 1}
 
 
 def test_an_empty_subset_is_named_and_the_others_are_trained(run: Path) -> None:

@@ -13,12 +13,13 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.data import Pairs, batches
+from training.data import Pairs
 from training.distributed import average_gradients, process_group, rank
 from training.main import load_system, train
 from training.networks.text_cut import encode_text
 from training.order import Order
 from training.recipe import Recipe
+from training.stream import batches
 from training.system import Batch, build_system
 from training.systems.clip import Clip, info_nce
 from winnow.openclip import create_clip

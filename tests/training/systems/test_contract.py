@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.data import Pairs, batches
+from training.data import Pairs
 from training.loop import fit
 from training.order import Order
 from training.recipe import Recipe
+from training.stream import batches
 from training.system import Batch, System, build_system
 from winnow.registry import names, resolve
 
