@@ -16,7 +16,7 @@ from winnow.errors import UserError
 from winnow.journal import Journal, Row
 from winnow.storage import Store
 from winnow.tables import check_names, readable
-from winnow.uid import from_hex, identify
+from winnow.uid import from_hex, identify, own_uid
 
 __all__ = ["PoolShard", "PoolTable", "pool_shards", "pool_tables", "read_columns", "read_table", "uids_of"]
 
@@ -143,10 +143,13 @@ def _read_columns(
 
 
 def uids_of(table: pa.Table) -> NDArray[np.void]:
-    """Return (n,) the uid of every row: its own where it has one, else made from url and caption as far as these exist.
+    """Return (n,) the uid of every row: its own where it has one, else made from url and caption.
 
     Args:
         table: columns uid, url and caption (metadata call it text), or some of them.
+
+    Raises:
+        UserError: a row has neither uid nor url: by its caption alone nothing can be told.
     """
     if "uid" in table.column_names:
         with suppress(ValueError):
@@ -154,6 +157,11 @@ def uids_of(table: pa.Table) -> NDArray[np.void]:
     caption = "caption" if "caption" in table.column_names else "text"
     nothing = [None] * table.num_rows
     parts = [table[name].to_pylist() if name in table.column_names else nothing for name in ("uid", "url", caption)]
+    if any(url is None and own_uid(uid) is None for uid, url in zip(*parts[:2], strict=True)):
+        raise UserError(
+            "a table has rows with neither uid nor url, which nothing tells apart: remove it, and `winnow index POOL` "
+            "makes it anew from its tar, with uids made from picture and caption"
+        )
     return from_hex(identify(*row) for row in zip(*parts, strict=True))
 
 

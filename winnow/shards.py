@@ -13,6 +13,7 @@ from itertools import islice, pairwise
 from typing import IO, Any, NamedTuple, TypeVar
 
 from winnow.tar import BLOCK, PADDING, Entry, Members, Sliceable, header, index_members, sliceable
+from winnow.uid import content_uid, identify, own_uid
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -56,6 +57,20 @@ class Sample:
             return self.members["txt"].decode("utf-8", "replace")
         caption = self.meta.get("caption")
         return caption if isinstance(caption, str) else ""
+
+    @property
+    def uid(self) -> str:
+        """What the sidecar says; else made from its url and the caption; else from what the sample is.
+
+        That is picture and caption, or, without a picture, key and content: equal captions are not one sample.
+        """
+        meta, caption = self.meta, self.caption
+        if meta.get("url") is not None or own_uid(meta.get("uid")):
+            return identify(meta.get("uid"), meta.get("url"), caption)
+        if self.image is not None:
+            return content_uid(self.image, caption.encode())
+        members = ((suffix.encode(), content) for suffix, content in self.members.items())
+        return content_uid(self.key.encode(), *(part for member in members for part in member))
 
     @property
     def meta(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["UID", "from_hex", "identify", "make_uid", "to_arrow", "to_hex"]
+__all__ = ["UID", "content_uid", "from_hex", "identify", "make_uid", "own_uid", "to_arrow", "to_hex"]
 
 UID = np.dtype("u8,u8")
 """Upper and lower 64 bits; sorted by field order this is the order of the hex strings."""
@@ -28,17 +28,30 @@ def make_uid(url: str, text: str) -> str:
     return hashlib.sha256(url.encode() + b"\0" + text.encode()).hexdigest()[:32]
 
 
+def content_uid(*parts: bytes) -> str:
+    """Return the uid of a sample that has nothing but its content: the first 32 hex characters of sha256.
+
+    Args:
+        parts: hashed each behind its length, so that no two lists of parts are one text.
+    """
+    return hashlib.sha256(b"".join(b"%d\0%b" % (len(part), part) for part in parts)).hexdigest()[:32]
+
+
 _HEX = re.compile("[0-9a-f]{32}")
+
+
+def own_uid(uid: object) -> str | None:
+    """Return the uid that a pair came with, None where that is none: a row number or the like."""
+    return uid if isinstance(uid, str) and _HEX.fullmatch(uid) else None
 
 
 def identify(uid: object, url: object, text: object) -> str:
     """Return the uid a pair came with where that is one, else the uid made from its url and caption.
 
-    A column `uid` that holds row numbers or the like gives way; absent url or caption count as "".
+    A column `uid` that holds row numbers or the like gives way; absent url or caption count as "". What has neither uid
+    nor url is not for this function: equal captions are not one pair, see `content_uid`.
     """
-    if isinstance(uid, str) and _HEX.fullmatch(uid):
-        return uid
-    return make_uid(*("" if part is None else str(part) for part in (url, text)))
+    return own_uid(uid) or make_uid(*("" if part is None else str(part) for part in (url, text)))
 
 
 def from_hex(uids: Iterable[str] | pa.Array | pa.ChunkedArray) -> NDArray[np.void]:

@@ -16,6 +16,7 @@ from pipeline.pools.verify import Verification, verify
 from pipeline.runner import run_stage
 from winnow.errors import UserError
 from winnow.progress import console
+from winnow.shards import IMAGE_SUFFIXES
 from winnow.storage import Store
 
 __all__ = ["add_to"]
@@ -105,13 +106,20 @@ def recovery(
 
 
 def index_pool(pool: Pool) -> None:
-    """Make the tables of tars that came without them, from the json and txt members."""
-    number = 0
-    for name, num_rows in index(pool_of(pool)):
-        console.print(f"{name}: {num_rows:,} rows", highlight=False)
-        number += 1
-    if not number:
+    """Make the tables of tars that came without them, from the pictures, json and txt members."""
+    made = []
+    for found in index(pool_of(pool)):
+        console.print(f"{found.name}: {found.num_rows:,} rows", highlight=False)
+        for note in found.notes:
+            console.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)
+        made.append(found)
+    if not made:
         console.print("nothing to do: every tar has its table")
+    elif not any(found.num_pictures for found in made):
+        console.print(
+            f"[red]no sample has a picture[/red] ({', '.join(IMAGE_SUFFIXES)}): pictures cannot be scored or trained",
+            highlight=False,
+        )
 
 
 def export_pool(

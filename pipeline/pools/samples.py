@@ -8,7 +8,6 @@ from filters.shared_batch import Decoded
 from winnow.images import ImageError, decode_image
 from winnow.shards import Sample, read_shard
 from winnow.storage import Store
-from winnow.uid import identify
 
 __all__ = ["decoded_batches"]
 
@@ -42,9 +41,8 @@ def decoded_batches(store: Store, tar: str, *, batch_size: int, threads: int, im
 
 
 def _decoded(sample: Sample, images: bool) -> Decoded:
-    """Decode one sample; a pool that came without uids gets them made from url and caption."""
-    meta, caption = sample.meta, sample.caption
-    uid = identify(meta.get("uid"), meta.get("url"), caption)
+    """Decode one sample."""
+    meta, caption, uid = sample.meta, sample.caption, sample.uid
     if not images:
         return Decoded(uid, caption, meta, None)
     if sample.image is None:
