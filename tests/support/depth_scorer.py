@@ -3,12 +3,16 @@
 import sys
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import winnow
 from filters.scorer import Batch, Scorer
 
 __all__ = ["DepthScorer"]
 
+ROOT = Path(winnow.__file__).parents[1]
+"""Of the checkout, whatever its name and place: a virtual environment may lie in it."""
 PACKAGES = ("winnow", "filters", "training", "eval", "pipeline")
 calls: list[list[str]] = []
 """For every batch, our own functions on the stack, outermost first."""
@@ -23,7 +27,7 @@ class DepthScorer(Scorer):
         ours = [
             item.co_qualname
             for item in reversed(code)
-            if any(f"/{package}/" in item.co_filename for package in PACKAGES) and "/tests/" not in item.co_filename
+            if any(Path(item.co_filename).is_relative_to(ROOT / package) for package in PACKAGES)
         ]
         calls.append(ours)
         return {"depth": [len(ours)] * len(batch)}
