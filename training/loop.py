@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from training.account import account, summary, write_account
+from training.account import take_account, write_account
+from training.advice import advice
 from training.checkpoint import load_latest, save_checkpoint
 from training.data import Pairs
 from training.distributed import average_gradients, mean, rank, world_size
@@ -30,6 +31,8 @@ from training.system import Group, Phase, System
 from winnow.errors import UserError
 
 __all__ = ["fit"]
+
+_SETTINGS = ("weight_decay", "betas", "eps")
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +58,9 @@ def fit(
     ema = Ema(system, recipe.ema) if recipe.ema else None
     log = MetricsLog(out_dir, writes=rank() == 0)
     skipped = Skipped()
+    if rank() == 0:
+        for line in advice(system, recipe, len(pairs)):
+            _log.warning("%s", line)
     samples_seen = _restore(out_dir, system, optimizers, ema, log, skipped)
     system.train()
     with batches(
@@ -84,9 +90,10 @@ def fit(
             if _crossed(recipe.checkpoint_every, before, samples_seen) or samples_seen == total:
                 _save(out_dir, recipe.keep_checkpoints, samples_seen, system, optimizers, ema, log, skipped)
     if rank() == 0:
-        found = account(pairs, skipped)
-        write_account(found, out_dir)
-        _log.info("%s", summary(found))
+        account = take_account(pairs, skipped)
+        write_account(account, out_dir)
+        for line in account.lines():
+            _log.info("%s", line)
     return ema
 
 
@@ -117,7 +124,8 @@ def _update(
     if bad := [f"{term} = {value}" for term, value in values.items() if not np.isfinite(value)]:
         raise UserError(
             f"training diverged after {samples_seen} samples: {', '.join(bad)}. The step was not taken; lower `lr`, "
-            "lengthen `warmup` or set `grad_clip`"
+            "lengthen `warmup` or set `grad_clip`, and name what you changed (`continue_with_changes: [lr]`) to "
+            "go on from the newest checkpoint"
         )
     if recipe.grad_clip is not None:
         torch.nn.utils.clip_grad_norm_(group.parameters, recipe.grad_clip)
@@ -225,7 +233,10 @@ def _restore(
         return 0
     system.load_state_dict(state["system"])
     for name, optimizer in optimizers.items():
+        settings = [{key: options[key] for key in _SETTINGS} for options in optimizer.param_groups]
         optimizer.load_state_dict(state["optimizers"][name])
+        for options, mine in zip(optimizer.param_groups, settings, strict=True):
+            options.update(mine)  # the recipe's, should it have changed
     if ema is not None:
         ema.load_state_dict(state["ema"])
     log.resume(state["samples_seen"], state["log"])

@@ -2,11 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
 
+from training.claim import claim
 from training.data import Pairs
 from training.distributed import process_group, rank
 from training.loop import fit
@@ -24,7 +24,7 @@ _FREE = {
     "max_bad_share",
     "checkpoint_every",
     "keep_checkpoints",
-}  # the weights do not depend on them
+}
 
 
 def train(recipe: Recipe) -> Path:
@@ -36,11 +36,11 @@ def train(recipe: Recipe) -> Path:
     device = _device(recipe)
     out_dir = Path(recipe.out_dir)
     with process_group(device):
+        pairs = Pairs(recipe.data, cache=recipe.cache)
         if rank() == 0:
-            _claim(out_dir, recipe)
+            claim(out_dir, recipe, pairs.digest())
         torch.manual_seed(recipe.seed)
         system = build_system(recipe.system).to(device)
-        pairs = Pairs(recipe.data, cache=recipe.cache)
         ema = fit(system, pairs, recipe, seed=recipe.seed, out_dir=out_dir, device=device)
         if rank() == 0:
             if ema is not None:
@@ -85,31 +85,6 @@ def _device(recipe: Recipe) -> torch.device:
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     torch.cuda.set_device(device)
     return device
-
-
-def _claim(out_dir: Path, recipe: Recipe) -> None:
-    """Write config.yaml, or check that the one there is the same run's."""
-    config = _portable(recipe)
-    path = out_dir / "config.yaml"
-    if path.is_file():
-        found = yaml.safe_load(path.read_text())
-        if changed := sorted(key for key in config if key not in _FREE and found.get(key) != config[key]):
-            raise UserError(
-                f"{out_dir} holds a run of another recipe (different: {', '.join(changed)}); choose another out_dir or "
-                "remove that folder"
-            )
-        return
-    out_dir.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
-    partial.write_text(yaml.safe_dump(config, sort_keys=False))
-    os.replace(partial, path)
-
-
-def _portable(recipe: Recipe) -> dict[str, Any]:
-    """Return the recipe's fields but its own place, so that a run can be moved and compared."""
-    config = recipe.model_dump(mode="json")
-    del config["out_dir"]
-    return config
 
 
 def _publish(system: System, out_dir: Path) -> None:

@@ -11,6 +11,12 @@ from winnow.registry import names
 __all__ = ["Hyperparameters", "Recipe"]
 
 
+Changeable = Literal[
+    "lr", "warmup", "samples_seen", "weight_decay", "betas", "eps", "grad_clip", "precision", "log_every", "snapshots"
+]
+"""What can change in the middle of a training: everything but the system, its state and the order of samples."""
+
+
 class Hyperparameters(Component):
     """Everything about a run but its data, its seed and its place; stages share these fields."""
 
@@ -53,6 +59,8 @@ class Hyperparameters(Component):
     max_bad_share: float = Field(default=0.5, ge=0, lt=1)
     """Pictures that do not decode are skipped and counted; training stops when they are more than this share of the
     samples tried (of the first thousand, or of the whole set where it is smaller, at the least)."""
+    continue_with_changes: list[Changeable] = Field(default=[])
+    """Fields that may differ from those of the checkpoint to go on from, `[lr]` after a loss that diverged."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes the GPU where there is one."""
 

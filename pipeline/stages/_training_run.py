@@ -1,6 +1,5 @@
 """Run one training recipe inside a stage: a working folder that outlives a kill, then a product."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -33,6 +32,8 @@ _LEFT_BEHIND = ("timings.jsonl",)  # clocks differ between runs that are equal
 def recipe_digest(recipe: Hyperparameters) -> str:
     """Return a hash of what decides the weights, with the content of files that the system's fields name."""
     fields = {name: getattr(recipe, name) for name in Hyperparameters.model_fields if name not in _SPEED}
+    if not recipe.continue_with_changes:  # keys of before the field was there stay
+        del fields["continue_with_changes"]
     texts = sorted(value for value in recipe.system.values() if isinstance(value, str))
     files = [Path(text).read_bytes() for text in texts if Path(text).is_file()]
     return digest(fields, [digest(content.hex()) for content in files])
@@ -88,6 +89,8 @@ def train_product(
     work = Path(local_path(store, f"_work/{key}"))
     fields = {name: getattr(recipe, name) for name in Hyperparameters.model_fields}
     full = Recipe(**fields, data=data, out_dir=str(work), seed=seed)
+    if recipe.continue_with_changes and not (work / "config.yaml").is_file():
+        _adopt(work, full)
     if nproc == 1:
         _train_here(full, threads)
     else:
@@ -103,15 +106,28 @@ def train_product(
             else:
                 copied[path.stat().st_ino] = Path(shutil.copyfile(path, attempt / name))
             files[f"{folder}/{name}"] = attempt / name
-    return Product(files=files, counts={"samples": full.samples_seen, **_left_out(work)})
+    from training.account import read_account
+
+    return Product(files=files, counts={"samples": full.samples_seen}, account=read_account(work))
 
 
-def _left_out(work: Path) -> dict[str, int]:
-    """Return how many samples of the shards were not trained on, by reason."""
-    from training.account import FILE_NAME
+def _adopt(work: Path, recipe: Recipe) -> None:
+    """Begin with a copy of the unfinished training that differs in nothing but what the recipe lets change.
 
-    found = json.loads((work / FILE_NAME).read_text(encoding="utf-8"))["left_out"]
-    return {f"left out: {kind}": entry["count"] for kind, entry in found.items()}
+    Another learning rate gives another key, hence another working folder. Of several the furthest is taken.
+    """
+    from training.claim import differences
+    from training.data import Pairs
+
+    data, asked = Pairs(recipe.data).digest(), set(recipe.continue_with_changes)
+    found: list[tuple[str, Path]] = []
+    for folder in sorted(work.parent.glob("*")):
+        checkpoints = sorted((folder / "checkpoints").glob("*.pt"))
+        changed = differences(folder, recipe, data)
+        if checkpoints and changed is not None and set(changed) <= asked:
+            found.append((checkpoints[-1].name, folder))
+    if found:
+        shutil.copytree(max(found)[1], work, ignore=shutil.ignore_patterns("*.tmp", "model.pt", "_*"))
 
 
 def sweep_work(store: Store) -> None:

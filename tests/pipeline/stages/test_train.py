@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from pipeline.engine.perform import perform
 from pipeline.stages.train import Train
 from training.main import load_system
+from winnow.account import Account
 from winnow.errors import UserError
 from winnow.journal import Journal, Row
 from winnow.shards import ShardWriter, read_shard
@@ -179,6 +181,54 @@ def test_killed_training_goes_on_and_gives_the_same_bytes(run: Path, monkeypatch
     assert again.rows[0].files == undisturbed.rows[0].files
 
 
+def interrupt(one: Train, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a stage's one unit until a step begins."""
+    from training.systems.rectified_flow import RectifiedFlow
+
+    (unit,) = one.plan()
+    phases, steps = RectifiedFlow.phases, []
+
+    def dies(self: RectifiedFlow, batch: Any, progress: float) -> Any:
+        steps.append(progress)
+        if len(steps) == step:
+            raise KeyboardInterrupt
+        return phases(self, batch, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RectifiedFlow, "phases", dies)
+        with pytest.raises(KeyboardInterrupt):
+            perform(one, unit)
+
+
+def counted(one: Train, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run a stage's one unit and return the number of its steps."""
+    from training.systems.rectified_flow import RectifiedFlow
+
+    phases, steps = RectifiedFlow.phases, []
+    with monkeypatch.context() as patch:
+        patch.setattr(RectifiedFlow, "phases", lambda *args: steps.append(args) or phases(*args))
+        work(one)
+    return len(steps)
+
+
+def test_a_run_that_was_moved_half_way_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupt(stage(run, subsets=["tmars"], checkpoint_every=8), 4, monkeypatch)
+    moved = run.rename(run.with_name("moved"))
+    assert counted(stage(moved, subsets=["tmars"], checkpoint_every=8), monkeypatch) == 4, (
+        "two of six are in the checkpoint"
+    )
+
+
+def test_a_changed_rate_goes_on_from_the_checkpoint_when_asked(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields: dict[str, Any] = {"subsets": ["tmars"], "checkpoint_every": 8}
+    interrupt(stage(run, **fields), 4, monkeypatch)
+    assert keys(stage(run, **fields)) == keys(stage(run, **fields, continue_with_changes=[]))
+    assert counted(stage(run, **fields, lr=1e-4, continue_with_changes=["lr"]), monkeypatch) == 4
+    config = yaml.safe_load((run / "train/flow/tmars/0/config.yaml").read_text())
+    assert config["lr"] == 1e-4
+    assert counted(stage(run, **fields, lr=2e-4), monkeypatch) == 6, "not asked: a training of its own"
+
+
 @pytest.mark.slow
 def test_two_processes(run: Path) -> None:
     work(stage(run, subsets=["tmars"]).model_copy(update={"nproc": 2}))
@@ -221,8 +271,9 @@ def test_what_is_left_out_is_in_the_journal(run: Path) -> None:
             writer.write(sample.key, sample.members)
         writer.close()
     work(stage(run, subsets=["tmars"], samples_seen=8))
-    counts = Journal(Store(run)).rows["train/flow/tmars/0"].counts
-    assert counts == {"samples": 8, "left out: not a picture": 2, "left out: no caption": 1}
+    account = Account.of(Journal(Store(run)).rows["train/flow/tmars/0"].account)
+    assert (account.read, account.kept) == (8, 5)
+    assert {reason: entry.count for reason, entry in account.left_out.items()} == {"not a picture": 2, "no caption": 1}
 
 
 def test_an_empty_subset_is_named_and_the_others_are_trained(run: Path) -> None:
