@@ -10,6 +10,7 @@ from eval.bench.data import Bench, Score, Table
 from eval.bench.text import p_value, points, signed
 from eval.bench.words import of_table
 from eval.report.svg import Svg, dot_plot
+from eval.report.visible import visible
 from eval.statistics import Estimate
 
 __all__ = ["render_page"]
@@ -28,7 +29,7 @@ def render_page(bench: Bench) -> str:
     series = _series(bench)
     groups = [group.name for group in bench.truth.groups] if bench.truth else []
     rows = [(row, [row.precision, row.recall, *(row.groups[name][1] for name in groups)]) for row in kept]
-    return template.render(
+    page = template.render(
         bench=bench,
         style=Markup((files("eval.report") / "style.css").read_text(encoding="utf-8")),
         kept=rows,
@@ -38,6 +39,7 @@ def render_page(bench: Bench) -> str:
         ],
         roles={"control": "random of its size", "no_filter": "no_filter", "strategy": "each other"},
     )
+    return visible(page)
 
 
 def _series(bench: Bench) -> dict[str, int]:

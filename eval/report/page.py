@@ -9,6 +9,7 @@ from markupsafe import Markup
 from eval.report.data import Histogram, ReportData, mean_results
 from eval.report.headline import headline
 from eval.report.svg import NUM_SERIES, dot_plot, histogram, line_plot, scatter
+from eval.report.visible import visible
 from eval.statistics import Estimate
 
 __all__ = ["render"]
@@ -23,7 +24,7 @@ def render(data: ReportData) -> str:
     series = _series(data)
     top = headline(data)
     legends = [(item, _legend(item, data.good)) for item in data.histograms]
-    return template.render(
+    page = template.render(
         data=data,
         style=Markup((folder / "style.css").read_text(encoding="utf-8")),
         top=top,
@@ -37,6 +38,7 @@ def render(data: ReportData) -> str:
         categories=sorted({name for row in data.truth for name in row.kept}),
         several_seeds=any(comparison.num_seeds > 1 for comparison in data.comparisons),
     )
+    return visible(page)
 
 
 def _series(data: ReportData) -> dict[str, int]:

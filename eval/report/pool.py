@@ -32,7 +32,7 @@ from winnow.verdicts import read_verdicts
 __all__ = ["Mask", "PoolFacts", "galleries", "histograms", "jaccard", "read_pool", "stages", "strategies", "truth"]
 
 Mask = Callable[[NDArray[np.uint8], list[NDArray[np.float32]]], NDArray[np.uint8]]
-UNREADABLE = (UserError, OSError, pa.ArrowInvalid, KeyError, ValueError)
+UNREADABLE = (UserError, OSError, pa.ArrowException, KeyError, ValueError)
 _CUT = re.compile(r"^(\S+) below (-?[\d.]+(?:e-?\d+)?)")
 THUMBNAIL = 176
 
@@ -237,7 +237,7 @@ def _read_shards(pool: Store, shards: Iterable[PoolShard], facts: PoolFacts) -> 
         for status, message in zip(failed["status"].to_pylist(), messages.to_pylist(), strict=True):
             facts.statuses[_kind(str(status), str(message or ""))] += 1
         texts = table["caption"] if "caption" in table.column_names else pa.chunked_array([pa.nulls(table.num_rows)])
-        captions += texts.filter(success).cast(pa.large_string()).fill_null("").chunks
+        captions += _words(texts.filter(success)).fill_null("").chunks
         facts.rows[shard.name] = range(start, start + len(mine))
         start += len(mine)
         uids.append(mine)
@@ -246,6 +246,15 @@ def _read_shards(pool: Store, shards: Iterable[PoolShard], facts: PoolFacts) -> 
         facts.tars.append(shard.tar)
     facts.uids, facts.tar, facts.position = np.concatenate(uids), np.concatenate(tars), np.concatenate(positions)
     facts.captions = pa.chunked_array(captions, pa.large_string())
+
+
+def _words(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of any type as text."""
+    try:
+        return column.cast(pa.large_string())
+    except pa.ArrowException:  # a list of captions, a struct
+        words = [None if value is None else str(value) for value in column.to_pylist()]
+        return pa.chunked_array([words], pa.large_string())
 
 
 def _read_verdicts(run: Store, strategy: str, facts: PoolFacts) -> None:
@@ -298,7 +307,9 @@ def _read_columns(pool: Store, scorer: str, shard: PoolShard, facts: PoolFacts) 
                     target[row] = value
         elif column != "uid":
             array = facts.columns.setdefault(full, np.full(len(facts.uids), np.nan))
-            values = table[column].cast(pa.float64()).to_numpy(zero_copy_only=False)
+            # not safe: of an integer beyond 2^53, as hashes are, a chart needs only about where it lies
+            values = table[column].cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+            values = np.where(np.isfinite(values), values, np.nan)
             array[rows[rows >= 0]] = values[rows >= 0]
 
 
