@@ -10,6 +10,7 @@ from rich.table import Table
 
 from pipeline.commands.plan import plan_command
 from pipeline.commands.pool import add_to
+from pipeline.commands.preflight import preflight
 from pipeline.commands.status import stage_states
 from pipeline.commands.subset import subset_app
 from pipeline.commands.watch import follow as watch
@@ -116,6 +117,7 @@ def _run(config: RunConfig, stages: tuple[str, ...], dry_run: bool, take_over: b
     chosen = [name for name in stages if name in config.stages]
     if not chosen:
         raise UserError(f"the config has no section `{stages[0]}`; it has: {', '.join(config.stages)}")
+    preflight(config, chosen)
     if dry_run:
         _print_states(config, chosen)
         return

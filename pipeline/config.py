@@ -11,7 +11,7 @@ from pipeline.engine.executor import Executor
 from pipeline.stage import Stage
 from winnow.component import build, validate
 from winnow.config import load_config
-from winnow.errors import UserError, unknown
+from winnow.errors import UserError, joined, unknown
 from winnow.patience import Storage
 from winnow.registry import resolve
 from winnow.storage import Store
@@ -47,7 +47,8 @@ class RunConfig:
     def __init__(
         self, path: str | Path, overrides: Iterable[str] = (), defaults: Mapping[str, Any] | None = None
     ) -> None:
-        """Read and check the whole config: the first mistake in any section is an error here, before anything runs.
+        """Read and check the whole config: mistakes in its sections are an error here, a line each,
+        before anything runs.
 
         Args:
             path: the YAML file.
@@ -70,7 +71,15 @@ class RunConfig:
         validate(Storage, raw.setdefault("storage", {}) or {}, "storage").apply()
         executor = dict(raw.get("executor") or {})
         self.executor: Executor = build("pipeline.engine.executors", executor, executor.get("use", "ray"), "executor")
-        self.stages: dict[str, Stage] = {name: self._stage(name) for name in STAGES if name in raw}
+        self.stages: dict[str, Stage] = {}
+        problems = []
+        for name in (name for name in STAGES if name in raw):
+            try:
+                self.stages[name] = self._stage(name)
+            except UserError as error:
+                problems.append(str(error))
+        if problems:
+            raise joined(problems)
         self._check_scopes()
 
     @property

@@ -1,7 +1,7 @@
 """Errors for people: what was given, what is accepted, what to change."""
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from types import ModuleType
 
@@ -26,6 +26,13 @@ class StorageError(Exception):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+def joined(problems: Sequence[str]) -> UserError:
+    """Return one error for all problems found, a line each; a single one stays as it is."""
+    if len(problems) == 1:
+        return UserError(problems[0])
+    return UserError("".join([f"{len(problems)} problems", *(f"\n  - {problem}" for problem in problems)]))
 
 
 def unknown(what: str, given: str, accepted: Iterable[str]) -> UserError:

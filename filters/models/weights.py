@@ -22,6 +22,11 @@ def weights_identity(model: str, pretrained: str) -> str:
             f"no CLIP checkpoint at {pretrained!r}: the stage `filternet` trains one (`winnow filternet CONFIG`), "
             "or set the scorer's `pretrained` to an existing file or an open_clip tag such as 'openai'"
         )
+    if model.endswith(".json"):
+        raise UserError(
+            f"the model {model!r} is a file, for which there are no published weights: `pretrained` is {pretrained!r}, "
+            "which is no file; set it to a checkpoint; the stage `filternet` trains one, RUN/filternet/NAME/model.pt"
+        )
     import open_clip
 
     from winnow.openclip import model_name
