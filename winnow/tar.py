@@ -21,8 +21,21 @@ from numpy.typing import NDArray
 from winnow.errors import UserError
 from winnow.names import split_names
 
-__all__ = ["BLOCK", "PADDING", "Entry", "Members", "Sliceable", "header", "header_blocks", "index_members", "sliceable"]
+__all__ = [
+    "AGAIN",
+    "BLOCK",
+    "PADDING",
+    "Entry",
+    "Members",
+    "Sliceable",
+    "header",
+    "header_blocks",
+    "index_members",
+    "sliceable",
+]
 
+AGAIN = "a second member of that name in the sample"
+"""Why a member is left out that programs differ about."""
 BLOCK = 512
 PADDING = bytes(BLOCK)
 _HEADERS_AT_ONCE = 4096
@@ -156,7 +169,7 @@ def _once(members: Members) -> Members:
         if place and key != members.keys[place - 1]:
             seen = set()
         if suffix in seen:
-            left_out.append((f"{key}.{suffix}", "a second member of that name in the sample"))
+            left_out.append((f"{key}.{suffix}", AGAIN))
         else:
             stay.append(place)
         seen.add(suffix)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import IO, TypeVar
 
 import numpy as np
@@ -19,9 +18,10 @@ from winnow.errors import UserError
 from winnow.images import ImageError, decode_image
 from winnow.journal import Journal, Row
 from winnow.pool import PoolTable, read_columns
-from winnow.shards import IMAGE_SUFFIXES, Entry, index_shard
+from winnow.shards import Entry, Located, locate_samples
 from winnow.storage import Store
-from winnow.uid import UID, from_hex, identify, to_hex
+from winnow.tar import AGAIN
+from winnow.uid import UID, from_hex, own_uid, to_hex
 
 __all__ = ["Finding", "Verification", "verify"]
 
@@ -77,6 +77,8 @@ class _Contents:
     """(n,) of its samples as the table has them, None where it cannot be read."""
     tried: NDArray[np.void] | None = None
     """(m,) of all rows of the table."""
+    copies: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    """(n,) which samples are copies by their key, `<uid>-<j>`: a reshard with repeats has a uid several times."""
 
 
 def verify(pool: Store, done: Verification, *, quick: bool = False) -> Iterator[Finding]:
@@ -101,20 +103,23 @@ def _verify(pool: Store, done: Verification, quick: bool) -> Iterator[Finding]:
     """Yield the mismatches of each check."""
     rows, broken = _journal(pool)
     shards = _shards(pool, rows)
-    if not shards and not rows and not broken:
+    if not shards and not rows and not broken and not pool.list("metadata", ".parquet"):
         raise UserError(f"nothing to verify in {pool.url!r}: no journal, and no shards in shards/ or at the top")
     yield from broken
     yield from _files(pool, rows, done, quick)
-    yield from _gaps(pool, shards, rows)
+    with_stats = any("_stats.json" in shard.parts | shard.recorded for shard in shards)
+    if shards and with_stats:  # else nothing is downloaded yet, or the tars are somebody's choice
+        yield from _gaps(pool, shards, rows)
     read: dict[str, _Contents] = {}
     has_journal = any(product.startswith("download/") for product in rows)
-    for shard, contents in _each(shards, lambda shard: _shard(pool, shard, decode=not quick and not has_journal)):
+    decode = not quick and not has_journal
+    for shard, contents in _each(shards, lambda shard: _shard(pool, shard, decode=decode, with_stats=with_stats)):
         yield from contents.findings
         read[shard.name] = contents
         done.shards += 1
         done.samples += len(contents.uids) if contents.uids is not None else 0
     yield from _metadata(pool, shards, read)
-    yield from _duplicates({name: c.uids for name, c in read.items() if c.uids is not None})
+    yield from _duplicates({name: c.uids[~c.copies] for name, c in read.items() if c.uids is not None})
     yield from _columns(pool, read, done)
 
 
@@ -187,12 +192,12 @@ def _gaps(pool: Store, shards: list[_Shard], rows: dict[str, Row]) -> Iterator[F
         yield Finding(f"shard {number}", "a gap in the numbering: nothing is left of this shard")
 
 
-def _shard(pool: Store, shard: _Shard, *, decode: bool) -> _Contents:
-    """Compare a shard's tar, table and statistics."""
+def _shard(pool: Store, shard: _Shard, *, decode: bool, with_stats: bool) -> _Contents:
+    """Compare a shard's tar, table and statistics; tars that were indexed have none of the last."""
     contents = _Contents()
     add = contents.findings.append
     for end in (".tar", ".parquet", "_stats.json"):
-        if end not in shard.parts | shard.recorded:
+        if end not in shard.parts | shard.recorded and (end != "_stats.json" or with_stats):
             what = "missing: the shard is not finished" if end == "_stats.json" else "missing"
             add(Finding(f"{shard.stem}{end}", what))
     keys: list[str] | None = None
@@ -222,7 +227,10 @@ def _table(pool: Store, shard: _Shard, contents: _Contents) -> list[str] | None:
         return None
     good = np.array([status == "success" for status in table["status"].to_pylist()], bool)
     contents.tried, contents.uids = tried, tried[good]
-    return [str(key) for key, fine in zip(table["key"].to_pylist(), good, strict=True) if fine]
+    keys = [str(key) for key, fine in zip(table["key"].to_pylist(), good, strict=True) if fine]
+    of_uid = zip(keys, to_hex(contents.uids), strict=True)
+    contents.copies = np.array([re.fullmatch(rf"{uid}-\d+", key) is not None for key, uid in of_uid], bool)
+    return keys
 
 
 def _tar(pool: Store, shard: _Shard, contents: _Contents, keys: list[str] | None, decode: bool) -> None:
@@ -230,50 +238,47 @@ def _tar(pool: Store, shard: _Shard, contents: _Contents, keys: list[str] | None
     name, add = f"{shard.stem}.tar", contents.findings.append
     with pool.open(name) as file:
         try:
-            entries = index_shard(file, name)
+            samples, left_out = locate_samples(file, name)
         except UserError as error:
             add(Finding(name, str(error).removeprefix(f"{name}: ")))
             return
-        samples = [(key, list(members)) for key, members in groupby(entries, key=lambda entry: entry.key)]
         if keys is not None:
             if len(samples) != len(keys):
                 add(Finding(name, f"{len(samples)} samples, its table has {len(keys)}"))
-            elif [key for key, _ in samples] != keys:
-                row = next(row for row, (key, _) in enumerate(samples) if key != keys[row])
-                add(Finding(name, f"sample {row} is {samples[row][0]!r}, its table has {keys[row]!r}"))
-        if len({(entry.key, entry.suffix) for entry in entries}) < len(entries):
-            add(Finding(name, "two members have one name"))
-        uids = {} if keys is None or contents.uids is None else dict(zip(keys, to_hex(contents.uids), strict=True))
-        for key, members in samples:
-            for what in _sample(file, members, uids.get(key, ""), decode):
-                add(Finding(f"{name} {key}", what))
+            elif [sample.key for sample in samples] != keys:
+                row = next(row for row, sample in enumerate(samples) if sample.key != keys[row])
+                add(Finding(name, f"sample {row} is {samples[row].key!r}, its table has {keys[row]!r}"))
+        for member, why in left_out:
+            if why == AGAIN:
+                add(Finding(name, f"two members have one name, {member!r}"))
+        aligned = contents.uids is not None and keys == [sample.key for sample in samples]
+        uids = to_hex(contents.uids) if aligned and contents.uids is not None else []
+        for sample, uid in zip(samples, uids or [""] * len(samples), strict=True):
+            for what in _sample(file, sample, uid, decode):
+                add(Finding(f"{name} {sample.key}", what))
 
 
-def _sample(file: IO[bytes], members: list[Entry], uid: str, decode: bool) -> Iterator[str]:
+def _sample(file: IO[bytes], sample: Located, uid: str, decode: bool) -> Iterator[str]:
     """Yield what is wrong with one sample of a tar."""
 
     def content(entry: Entry) -> bytes:
         file.seek(entry.offset)
         return file.read(entry.size)
 
-    by_suffix = {entry.suffix: entry for entry in members}
-    picture = next((by_suffix[suffix] for suffix in IMAGE_SUFFIXES if suffix in by_suffix), None)
-    if picture is None:
+    if sample.image is None:
         yield "it has no picture"
     elif decode:
         try:
-            decode_image(content(picture))
+            decode_image(content(sample.image))
         except ImageError as error:
             yield f"its picture: {error}"
-    if "json" in by_suffix:
+    if "json" in sample.members:
         try:
-            meta = json.loads(content(by_suffix["json"]))
-            text = content(by_suffix["txt"]).decode("utf-8", "replace") if "txt" in by_suffix else ""
-            mine = identify(meta.get("uid"), meta.get("url"), text)
+            mine = own_uid(json.loads(content(sample.members["json"])).get("uid"))
         except (ValueError, AttributeError):
             yield "its json cannot be read"
-        else:
-            if uid and mine != uid:
+        else:  # a table may have uids that the sidecars lack
+            if uid and mine and mine != uid:
                 yield f"uid {mine} in its json, {uid} in the table"
 
 

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.engine.perform import perform
+from pipeline.pools.index import index
 from pipeline.pools.verify import Verification, verify
 from pipeline.stages.score import Score
 from winnow.errors import UserError
@@ -304,6 +305,38 @@ def test_nothing_there_is_a_mistake(tmp_path: Path) -> None:
 
 def test_tables_of_more_than_one_read_ahead(tmp_path: Path) -> None:
     write_pool(tmp_path, 70, 2)  # more shards than are in flight
+    for number in range(70):
+        (tmp_path / f"shards/{number:05d}_stats.json").write_text('{"count": 7}')
     found = lines(tmp_path)
-    assert len(found) == 70  # the tiny pool writes no statistics
+    assert len(found) == 70
     assert np.unique(found).size == 70
+
+
+def test_a_pool_that_is_not_downloaded_yet_is_healthy(sound: Path, tmp_path: Path) -> None:
+    shutil.copytree(sound / "metadata", tmp_path / "metadata")
+    assert lines(tmp_path) == []
+    journal(Store(tmp_path), "ingest/metadata", [f"metadata/0000{n}.parquet" for n in range(3)])
+    assert lines(tmp_path) == []
+
+
+def test_a_pool_indexed_from_tars_is_healthy_with_repeats_and_odd_names(tmp_path: Path) -> None:
+    """What DataComp's resharder writes: keys `<uid>-<copy>`, uid in the json, no tables, any numbers."""
+    write_pool(tmp_path / "pool", 1, 6)
+    with (tmp_path / "pool/shards/00000.tar").open("rb") as file:
+        samples = list(read_shard(file))
+    for number in (3, 8):
+        with (tmp_path / f"{number:08d}.tar").open("wb") as file:
+            writer = ShardWriter(file)
+            for copy in range(2):
+                for sample in samples:
+                    writer.write(f"{sample.uid}-{copy + number}", sample.members)
+            writer.write(f"a b+{number}", {"jpg": samples[0].members["jpg"], "txt": b"%d" % number})
+            writer.write("__meta__/about", {"txt": b"x"})
+            writer.close()
+    assert len(list(index(Store(tmp_path)))) == 2
+    assert lines(tmp_path) == []
+    table = pq.read_table(tmp_path / "00000003.parquet")
+    other = pa.array(["f" * 32, *table["uid"].to_pylist()[1:]])
+    pq.write_table(table.set_column(table.column_names.index("uid"), "uid", other), tmp_path / "00000003.parquet")
+    (found,) = lines(tmp_path)
+    assert "in its json" in found
