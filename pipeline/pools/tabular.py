@@ -112,7 +112,7 @@ def blocks(file: IO[bytes], path: str, texts: Iterable[str] = ()) -> Iterator[pa
 
 
 def _open_csv(file: IO[bytes], kind: str, texts: Iterable[str]) -> pyarrow.csv.CSVStreamingReader:
-    """Open a csv or tsv file; a caption of digits stays a string, whatever the first block looks like."""
+    """Open a csv or tsv file; a caption of digits stays a string, and NA, null or nan in text are words."""
     names = {name for ours in STRINGS for name in CANDIDATES[ours]} | set(texts)
     spellings: Mapping[str, pa.DataType] = {
         spelling: pa.string() for name in names for spelling in (name, name.upper(), name.title())
@@ -120,5 +120,5 @@ def _open_csv(file: IO[bytes], kind: str, texts: Iterable[str]) -> pyarrow.csv.C
     return pyarrow.csv.open_csv(
         file,
         parse_options=pyarrow.csv.ParseOptions(delimiter="\t" if kind == "tsv" else ",", newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(column_types=spellings, strings_can_be_null=True),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=spellings),
     )

@@ -31,6 +31,8 @@ COLUMNS = {
 }
 """The columns every metadata file has, in this order; others follow."""
 
+SIZES = ("original_width", "original_height")
+
 RESERVED = frozenset(
     ("caption", "key", "status", "error_message", "width", "height", "exif", "hash_verdict", "converted")
 )  # names that the download gives to columns of its own
@@ -149,10 +151,28 @@ class _Cleaner:
                 columns.append(pa.nulls(table.num_rows, field.type))
                 continue
             try:
-                columns.append(table[field.name].cast(field.type, safe=not pa.types.is_integer(field.type)))
+                columns.append(self._cast(table[field.name], field))
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 raise UserError(f"column {field.name!r} of the source cannot become {field.type}: {error}") from error
         return pa.table(columns, schema=self.schema)
+
+    def _cast(self, column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
+        """Cast without changing a value; a size of a picture that is no whole number of 32 bits is unknown.
+
+        Raises:
+            pa.ArrowInvalid: a value of a carried column does not fit.
+        """
+        if field.name in SIZES and pa.types.is_floating(column.type):
+            whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**31)).fill_null(False)
+            if (pc.sum(whole).as_py() or 0) < len(column) - column.null_count:
+                self.account.note(f"column {field.name!r} has values that are no size, now unknown")
+            column = pc.if_else(whole, column, pa.scalar(None, column.type))
+        cast = column.cast(field.type)
+        if pa.types.is_floating(column.type) and pa.types.is_floating(field.type) and column.type != field.type:
+            same = pc.or_(pc.equal(cast.cast(column.type), column), pc.is_nan(column)).fill_null(True)
+            if not pc.all(same, min_count=0).as_py():
+                raise pa.ArrowInvalid(f"{column.filter(pc.invert(same))[0]} would change")
+        return cast
 
     def _reject(self, table: pa.Table) -> pa.Table:
         """Set aside the rows that cannot be fetched; an absent caption becomes the empty one."""

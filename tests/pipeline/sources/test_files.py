@@ -111,3 +111,12 @@ def test_fingerprint_follows_the_files(tmp_path):
     write(tmp_path / "b.csv")
     assert source.fingerprint() != before
     assert Files(path=str(tmp_path / "a.csv")).fingerprint() != before
+
+
+def test_words_that_other_readers_take_for_nothing_stay_text(tmp_path):
+    words = ["NA", "null", "N/A", "nan", "None"]
+    lines = "".join(f'http://a/{word},"{word}",{word}x\n' for word in words)
+    (tmp_path / "a.csv").write_text("url,caption,lang\n" + lines + "http://a/en,,NA\n")
+    table = pa.concat_tables(Files(path=str(tmp_path)).tables())
+    assert table["text"].to_pylist() == [*words, ""]
+    assert table["lang"].to_pylist() == [*(f"{word}x" for word in words), "NA"]

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine.perform import perform
-from pipeline.stages.ingest import Ingest, _UidSet
+from pipeline.stages.ingest import Ingest, _Cleaner, _UidSet
 from winnow.account import Account
+from winnow.errors import UserError
 from winnow.uid import from_hex, make_uid
 
 
@@ -121,3 +122,21 @@ def test_uid_set_tells_first_from_seen(batches):
             known.add(value)
         uids = from_hex(f"{value * 2**120 + value:032x}" for value in batch)
         assert seen.add(uids).tolist() == expected
+
+
+def test_a_cast_never_changes_a_value(tmp_path):
+    """A size that is none is unknown; a carried value that does not fit the column's type is refused by name."""
+    nan = float("nan")
+    table = pa.table({"url": [f"http://a/{i}" for i in range(4)], "text": ["x"] * 4, "width": [640.0, nan, 3e9, 1.5]})
+    _, outcome = ingest(tmp_path, table)
+    assert [row["original_width"] for row in rows(tmp_path, "00000.parquet")] == [640, None, None, None]
+    assert "original_width" in outcome.rows[0].account["notes"][0]
+    for first, later in (
+        (pa.array([1], pa.int64()), pa.array([0.31])),
+        (pa.array([1], pa.int32()), pa.array([5_000_000_000])),
+        (pa.array([0.5], pa.float32()), pa.array([0.31])),
+    ):
+        clean = _Cleaner()
+        clean(pa.table({"url": ["http://a/1"], "text": ["x"], "score": first}))
+        with pytest.raises(UserError, match="score"):
+            clean(pa.table({"url": ["http://a/2"], "text": ["x"], "score": later}))
