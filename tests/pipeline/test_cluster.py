@@ -228,6 +228,45 @@ def test_ray_job_submit(head: tuple[str, dict[str, str]], tmp_path: Path, calm: 
     assert products(Store(tmp_path / "pool"), Store(tmp_path / "run")) == calm
 
 
+def test_the_block_of_the_page(tmp_path: Path, calm: dict[str, str]) -> None:
+    """The lines of docs/cluster.md as they stand, where Ray has made no token yet; CONFIG and `python` are ours."""
+    page = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    blocks = [part.partition("```")[0] for part in page.split("```bash\n")[1:]]
+    (block,) = [text for text in blocks if "ray job submit" in text]
+    executor = {"use": "ray", "address": "auto", "workers": 2}
+    path = write_config(tmp_path, str(tmp_path / "pool"), str(tmp_path / "run"), executor)
+    home = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PYTHONPATH"))}
+    environment |= {
+        "HOME": str(home),
+        "CONFIG": str(path),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    script = "set -e\n" + block.replace("run CONFIG", 'run "$CONFIG"')
+    try:
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400
+        )
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+        found = subprocess.run(
+            ["pgrep", "-f", "ray/(core|dashboard|_private|autoscaler)"], capture_output=True, text=True
+        )
+        for pid in map(int, found.stdout.split()):
+            if f"HOME={home}\0" in environ_of(pid):
+                os.kill(pid, signal.SIGKILL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert products(Store(tmp_path / "pool"), Store(tmp_path / "run")) == calm
+
+
+def environ_of(pid: int) -> str:
+    """Return the environment of a process, "" where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
 def test_slurm_script_on_one_node(tmp_path: Path, calm: dict[str, str]) -> None:
     """The script itself; of Slurm only what it would tell one machine."""
     executor = {"use": "ray", "address": "auto", "workers": 2}
