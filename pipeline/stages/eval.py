@@ -12,6 +12,7 @@ from eval.finite import NotFiniteError
 from eval.task import Task, TaskResult
 from pipeline.pools.recovery import recover_at, state_of
 from pipeline.stage import Product, Stage, Unit
+from winnow.account import Account
 from winnow.component import build, digest
 from winnow.errors import UserError
 from winnow.filenames import file_name, name_of
@@ -100,13 +101,15 @@ class Eval(Stage):
         system = _load(Path(Store(self.run_dir).path(f"train/{folder}")))
         pool = recover_at(self.pool, spec["pool"]).fields() if spec["pool"] else {}
         files: dict[str, Path] = {}
-        counts = {"samples": 0}
+        counts, account = {"samples": 0}, Account("test pictures")
         rows = []
         for name in spec["tasks"]:
             try:
                 result = self.built[name].evaluate(system)
             except NotFiniteError as error:  # a diverged model is a result too, and the other tasks have theirs
                 result = TaskResult({"main_metric": None}, "", 0, notes={"not_finite": str(error)})
+                account.note(f"{name}: {error}")
+            account.read += result.num_samples  # a task reads its set whole or ends
             rows.append(_row(name, self.built[name].dataset or name, spec, result) | pool)
             counts["samples"] += result.num_samples
             for file, path in _write(name, result, attempt).items():
@@ -114,7 +117,7 @@ class Eval(Stage):
         path = attempt / "results.jsonl"
         path.write_text("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows), encoding="utf-8")
         files[f"{product}/results.jsonl"] = path
-        return {product: Product(files=files, counts=counts)}
+        return {product: Product(files=files, counts=counts, account=account)}
 
 
 def _build(tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Task]:

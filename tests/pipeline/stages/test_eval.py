@@ -112,6 +112,9 @@ def test_a_model_of_no_numbers_gets_a_row_without_a_metric(
         )
         assert found["no_filter", task].metrics["main_metric"] is not None
     assert sum("no metric is computed" in note for note in notes) == 2
+    rows = Journal(stage.store).rows
+    assert rows["eval/clip/no_filter/0"].account["read"] == rows["eval/clip/no_filter/0"].account["kept"] == 12
+    assert [note.partition(":")[0] for note in rows["eval/clip/tmars/0"].account["notes"]] == ["captions", "colours"]
 
 
 def test_key_and_dataset_stand_apart(stage: Eval, run_stage: Callable[[Stage], list[str]]) -> None:
