@@ -20,14 +20,13 @@ from filters.subset import hash_uids
 @pytest.mark.parametrize(
     ("strategy", "column", "percent"),
     [
-        (Sieve(), "caption_similarity.similarity", 20),
-        (NegClipLoss(), "neg_clip_loss.score", 30),
-        (NormSim(), "norm_sim.score", 20),
-        (VAS(), "vas.score", 20),
-        (DFN(), "dfn.similarity", 15),
-        (CSSFT(), "clip_along.similarity", 92),
+        pytest.param(Sieve(), "caption_similarity.similarity", 20, id="sieve"),
+        pytest.param(NegClipLoss(), "neg_clip_loss.score", 30, id="neg_clip_loss"),
+        pytest.param(NormSim(), "norm_sim.score", 20, id="norm_sim"),
+        pytest.param(VAS(), "vas.score", 20, id="vas"),
+        pytest.param(DFN(), "dfn.similarity", 15, id="dfn"),
+        pytest.param(CSSFT(), "clip_along.similarity", 92, id="c_ssft"),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, ColumnCut) else "",
 )
 def test_against_a_plain_sort(strategy: ColumnCut, column: str, percent: int, awkward: Columns, kept: Any) -> None:
     score, hashes = awkward[column], hash_uids(awkward.uids)

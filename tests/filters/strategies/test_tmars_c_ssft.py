@@ -32,6 +32,11 @@ def test_against_plain_sorts(awkward: Columns, kept: Any, fields: dict[str, floa
     assert kept(TMARSCRHO(**fields), awkward) == cut(tmars, gain, 0.6, awkward)
 
 
+@pytest.mark.parametrize("strategy", [pytest.param(TMARSCRHO(), id="tmars_c_rho")])
+def test_it_keeps_part_of_what_tmars_keeps(strategy: Any, awkward: Columns, kept: Any) -> None:
+    assert set(kept(strategy, awkward)) < set(kept(TMARS(), awkward))
+
+
 def test_they_are_intersections_of_subsets(columns: Any) -> None:
     """With a threshold at the cut, the set algebra of T-MARS's and the other's uids gives the same subset."""
     rng = np.random.default_rng(0)
