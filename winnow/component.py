@@ -56,15 +56,39 @@ def validate(kind: type[Model], fields: Mapping[str, Any], where: str, context: 
     try:
         return kind.model_validate(dict(fields), context=context)
     except ValidationError as error:
-        raise UserError(_explain(kind, error, where)) from None
+        raise _explain(kind, error, where) from None
 
 
-def _explain(kind: type[BaseModel], error: ValidationError, where: str) -> str:
-    """Say what is wrong with one bad key of a validation error."""
+def _explain(kind: type[BaseModel], error: ValidationError, where: str) -> UserError:
+    """Return what is wrong with one bad key of a validation error."""
     # a misspelt key is also a missing one: name the misspelling
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     path = [str(part) for part in first["loc"]]
     key = ".".join([where, *path]) if where else ".".join(path)
+    if first["type"] == "value_error" and isinstance(inner := first["ctx"]["error"], UserError) and inner.key:
+        return _inside(key, inner)
+    found = UserError(_sentence(kind, first, key, path))
+    found.key = key
+    return found
+
+
+def _inside(outer: str, inner: UserError) -> UserError:
+    """Return the error of an entry within an entry, with its key in full and said once.
+
+    What a section reports is named from the top already; what an entry does, from the entry or from the key it lies at.
+    """
+    if "." not in outer:
+        return inner
+    path, rest = outer.split("."), inner.key.split(".")
+    overlap = next((n for n in range(min(len(path), len(rest)), 0, -1) if path[-n:] == rest[:n]), 0)
+    key = ".".join([*path, *rest[overlap:]])
+    found = UserError(str(inner).replace(f"`{inner.key}`", f"`{key}`", 1))
+    found.key = key
+    return found
+
+
+def _sentence(kind: type[BaseModel], first: Any, key: str, path: list[str]) -> str:
+    """Say what is wrong with a key."""
     if first["type"] == "extra_forbidden":
         owner: Any = kind
         for part in path[:-1]:
@@ -75,7 +99,8 @@ def _explain(kind: type[BaseModel], error: ValidationError, where: str) -> str:
     if first["type"] == "missing":
         return f"key `{key}` is required: {first['msg'].lower()}"
     if first["type"] == "value_error":  # raised by a validator of ours: the sentence already says it all
-        return f"key `{key}`: {first['ctx']['error']}"
+        text = str(first["ctx"]["error"])
+        return f"key `{key}`: {text}" if key else text
     return f"key `{key}`: {first['msg']} (given: {first['input']!r})"
 
 

@@ -11,6 +11,9 @@ __all__ = ["StorageError", "UserError", "require", "unknown"]
 class UserError(ValueError):
     """A mistake in a config, a command or an input that the user can put right; printed without a traceback."""
 
+    key: str = ""
+    """The key of the config that it names, dotted from the section or from the entry that was read."""
+
 
 class StorageError(Exception):
     """A store that does not answer or refuses, in one sentence that names it; printed without a traceback.

@@ -105,7 +105,7 @@ class Generation(Task):
         """Build the feature network's component."""
         if "use" not in self.extractor:
             raise UserError("key `extractor` needs `use`, the name of a file in eval/extractors/")
-        extractor: Extractor = build("eval.extractors", self.extractor, self.extractor["use"], "extractor")
+        extractor: Extractor = build("eval.extractors", self.extractor, "extractor")
         return extractor
 
     def _draw(self, system: Generator, captions: list[str], part: int) -> list[NDArray[np.uint8]]:

@@ -129,7 +129,7 @@ def _part(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, Mapping):
         if "use" not in value:
             raise UserError(f"a nested strategy needs `use: <strategy>` among its fields, given: {dict(value)!r}")
-        return build(PACKAGE, value, str(value["use"]), context=configured)
+        return build(PACKAGE, value, "", context=configured)
     return value
 
 

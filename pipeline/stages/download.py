@@ -247,7 +247,7 @@ class Download(Stage):
     @cached_property
     def _source(self) -> Source:
         """The source of the URLs."""
-        source: Source = build("pipeline.sources", self.source, "source", "source")
+        source: Source = build("pipeline.sources", self.source, "source")
         return source
 
     def converter(self) -> Converter:

@@ -71,7 +71,7 @@ class Ingest(Stage):
 
     def _source(self) -> Source:
         """Build the source from its section."""
-        source: Source = build("pipeline.sources", self.source, "source", "source")
+        source: Source = build("pipeline.sources", self.source, "source")
         return source
 
     def _metadata(self, attempt: Path) -> Product:

@@ -121,7 +121,7 @@ class Report(Stage):
         """Say whose pictures the page shows."""
         if not self.source:
             return ""
-        source: Source = build("pipeline.sources", self.source, "source", "source")
+        source: Source = build("pipeline.sources", self.source, "source")
         return source.attribution()
 
     def _mask(self, image: NDArray[np.uint8], polygons: list[NDArray[np.float32]]) -> NDArray[np.uint8]:

@@ -1,6 +1,8 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from pipeline.config import RunConfig
 from winnow.errors import UserError
@@ -40,3 +42,22 @@ def test_saved_config_is_resolved_and_reads_back(tmp_path: Path) -> None:
     again = RunConfig(tmp_path / "run" / "config.yaml")
     assert again.values == config.values
     assert again.values["seed"] == 7
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "key"),
+    [
+        ("source", {"use": "webnoise", "num_trusted": -4}, "source.num_trusted"),
+        ("source", {"use": "webnoise", "pictures": {"use": "folder", "pth": "x"}}, "source.pictures.pth"),
+        ("score", {"scorers": {"clip": {"modell": "x"}}}, "score.scorers.clip.modell"),
+        ("select", {"strategies": {"a": {"use": "invert", "of": {"use": "dfn", "x": 3}}}}, "select.strategies.a.of.x"),
+        ("eval", {"tasks": {"zeroshot": {"path": "x", "sise": 1}}}, "eval.tasks.zeroshot.sise"),
+        ("storage", {"retry_for": -1}, "storage.retry_for"),
+    ],
+)
+def test_keys_in_errors_are_said_once(section: str, value: dict[str, Any], key: str, tmp_path: Path) -> None:
+    rest = {"ingest": {}, "source": {"use": "webnoise"}, section: value}
+    with pytest.raises(UserError) as caught:
+        RunConfig(write(tmp_path, yaml.safe_dump(rest)))
+    assert f"key `{key}`" in str(caught.value)
+    assert str(caught.value).count("key `") == 1

@@ -2,7 +2,7 @@ import pickle
 from typing import ClassVar
 
 import pytest
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from winnow.component import Component, build, digest, validate
 from winnow.errors import UserError, require, unknown
@@ -70,3 +70,35 @@ def test_require_names_the_extra() -> None:
 
 def test_unknown_without_a_near_name() -> None:
     assert "Did you mean" not in str(unknown("stage", "zzz", ["score"]))
+
+
+class Holder(Component):
+    """An entry that builds another one from a field, as many do."""
+
+    inner: dict[str, int] = Field(default_factory=dict)
+    where: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Holder":
+        validate(Inner, self.inner, self.where)
+        return self
+
+
+@pytest.mark.parametrize(
+    ("where", "section", "expected"),
+    [
+        ("inner", "score.scorers.mine", "score.scorers.mine.inner.size"),
+        ("mine.inner", "score.scorers.mine", "score.scorers.mine.inner.size"),
+        ("", "score.scorers.mine", "score.scorers.mine.size"),
+        ("score.inner", "score", "score.inner.size"),
+        ("source", "ingest", "source.size"),
+    ],
+)
+def test_the_key_of_an_entry_within_an_entry_is_named_once_and_in_full(where: str, section: str, expected: str) -> None:
+    with pytest.raises(UserError) as caught:
+        validate(Holder, {"inner": {"size": 0}, "where": where}, section)
+    assert str(caught.value).startswith(f"key `{expected}`: Input should be greater")
+    assert str(caught.value).count("key `") == 1
+    with pytest.raises(UserError) as caught:
+        validate(Holder, {"inner": {"siez": 0}, "where": where}, section)
+    assert str(caught.value).startswith(f"unknown key `{expected.replace('size', 'siez')}`: ")
