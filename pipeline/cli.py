@@ -18,6 +18,7 @@ from pipeline.commands.why import explain
 from pipeline.config import STAGES, RunConfig
 from pipeline.runner import Summary, run_stage
 from winnow.errors import StorageError, UserError
+from winnow.loggers import without_wandb
 from winnow.progress import console
 from winnow.registry import names
 
@@ -57,6 +58,7 @@ def main() -> None:
     # Ray and uv must not re-create the environment in workers, and albumentations must not call home at import.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    without_wandb()
     try:
         app()
     except UserError as error:
@@ -109,7 +111,9 @@ def filters(
     skipped = ("reshard", "train", "eval", "report") if only_truth else ("report",)
     _run(resolved, tuple(name for name in STAGES if name not in skipped), dry_run, take_over)
     if not dry_run:
-        console.print(f"The tables: {resolved.run_store.path('bench/filters.md')}, figures beside them in filters.html")
+        console.print(
+            f"The tables: {resolved.run_store.where('bench/filters.md')}, figures beside them in filters.html"
+        )
 
 
 def _run(config: RunConfig, stages: tuple[str, ...], dry_run: bool, take_over: bool) -> None:

@@ -5,6 +5,7 @@ import sys
 
 from training.main import read_recipe, train
 from winnow.errors import UserError
+from winnow.loggers import without_wandb
 
 
 def main() -> int:
@@ -12,6 +13,7 @@ def main() -> int:
     if len(sys.argv) != 2:
         print("usage: python -m training RECIPE.yaml", file=sys.stderr)
         return 2
+    without_wandb()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         print(train(read_recipe(sys.argv[1])))

@@ -176,7 +176,9 @@ class Journal:
                 return text
         if not names:  # the folder of a snapshot that never came
             return b""
-        raise FileNotFoundError(f"the snapshots of {self.store.path('journal')} are replaced faster than they are read")
+        raise FileNotFoundError(
+            f"the snapshots of {self.store.where('journal')} are replaced faster than they are read"
+        )
 
 
 _SNAPSHOT = re.compile(r"journal/snapshots/[0-9]{1,18}\.jsonl")

@@ -35,25 +35,25 @@ class TableAttachment(Attachment):
             if found.paths[0].endswith(".parquet"):
                 names = pq.read_schema(file).names
             else:
-                names = next(blocks(file, found.paths[0])).column_names
-        return identify_by(self.by, names, found.paths[0])
+                names = next(blocks(file, found.where(found.paths[0]))).column_names
+        return identify_by(self.by, names, found.where(found.paths[0]))
 
     def pieces(self) -> Iterator[Piece]:
         """Yield a piece per row group or block; per file where arrays stand beside it."""
         found, by = self.files(), self.identity()
         for path in found.paths:
-            npz = path.removesuffix(".parquet") + ".npz"
+            npz, where = path.removesuffix(".parquet") + ".npz", found.where(path)
             with found.open(path) as file:
                 if self.with_arrays and found.fs.exists(npz):
                     with found.open(npz) as arrays:
-                        yield self._whole(pq.ParquetFile(file), _arrays(arrays, npz), by, path)
+                        yield self._whole(pq.ParquetFile(file), _arrays(arrays, npz), by, where)
                 elif path.endswith(".parquet"):
                     parquet = pq.ParquetFile(file)
                     for group in range(parquet.num_row_groups):
-                        yield self._piece(_group_reader(parquet, group), parquet.schema_arrow.names, by, path)
+                        yield self._piece(_group_reader(parquet, group), parquet.schema_arrow.names, by, where)
                 else:
-                    for block in blocks(file, path, (self.columns or {}).values()):
-                        yield self._piece(block.select, block.column_names, by, path)
+                    for block in blocks(file, where, (self.columns or {}).values()):
+                        yield self._piece(block.select, block.column_names, by, where)
 
     def _whole(self, file: pq.ParquetFile, arrays: Mapping[str, Any], by: By, path: str) -> Piece:
         """Return a file and the arrays beside it as one piece."""

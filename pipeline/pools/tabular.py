@@ -48,6 +48,10 @@ class Found:
             return [f"{(info := self.fs.info(path))['size']}-{info['mtime']}" for path in self.paths]
         return [str(self.fs.ukey(path)) for path in self.paths]
 
+    def where(self, path: str) -> str:
+        """Return one of the files as people find it: with its scheme."""
+        return path if isinstance(self.fs, LocalFileSystem) else str(self.fs.unstrip_protocol(path))
+
     def open(self, path: str) -> IO[bytes]:
         """Open one of the files; what ends in .gz is unpacked."""
         return self.fs.open(path, "rb", compression="infer")  # type: ignore[no-any-return]

@@ -39,8 +39,8 @@ class Files(Source):
         found = find_files(self.path, "source.path")
         for path in found.paths:
             with found.open(path) as file:
-                for table in read_blocks(file, path, self.columns.values()):
-                    yield self._rename(table, path)
+                for table in read_blocks(file, found.where(path), self.columns.values()):
+                    yield self._rename(table, found.where(path))
 
     def _rename(self, table: pa.Table, path: str) -> pa.Table:
         """Give known columns our names; leave the others as they are."""

@@ -156,7 +156,7 @@ class FilterNet(Stage):
         tars = pool.list(data, ".tar")
         if not tars:
             raise UserError(
-                f"no shards in {pool.path(data)!r}; `filternet` trains on a source's verified pairs, which "
+                f"no shards in {pool.where(data)!r}; `filternet` trains on a source's verified pairs, which "
                 "`winnow ingest CONFIG` writes where a source has some, or on the pool itself (`data: pool`); else "
                 "drop the section and give scorers pretrained weights"
             )

@@ -1,9 +1,11 @@
 """Calls wait for a store that rests, in a real client on a real server behind a line that can be cut."""
 
 import gzip
+import re
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -15,6 +17,8 @@ from winnow import patience
 from winnow.errors import StorageError, UserError
 from winnow.patience import Storage, impatient, reach
 from winnow.storage import Store
+
+PACKAGES = ("winnow", "filters", "training", "eval", "pipeline")
 
 
 @pytest.fixture
@@ -167,3 +171,13 @@ def test_pauses_grow_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     most = [min(patience.SLEEP * 2**n, patience.LONGEST_SLEEP) for n in range(12)]
     assert all(limit / 2 <= pause <= limit for pause, limit in zip(pauses, most, strict=True))
     Storage().apply()
+
+
+def test_every_way_to_a_file_system_is_this_one() -> None:
+    """What does not go through `reach` neither waits nor says what is wrong."""
+    root = Path(__file__).parents[2]
+    files = [path for package in PACKAGES for path in (root / package).rglob("*.py")]
+    assert len(files) > 100
+    calls = re.compile(r"fsspec\.(open|filesystem|core\.url_to_fs|url_to_fs|get_fs_token_paths)|url_to_fs\(")
+    found = [str(path.relative_to(root)) for path in files if calls.search(path.read_text(encoding="utf-8"))]
+    assert found == ["winnow/patience.py"]

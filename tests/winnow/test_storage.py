@@ -86,3 +86,9 @@ def test_fingerprint_depends_on_content_alone() -> None:
     second = Row(product="p", key="k2", files={"y": (2, "b" * 64), "x": (1, "a" * 64)}, seconds=2)
     assert first.fingerprint() == second.fingerprint()
     assert first.fingerprint() != Row(product="p", key="k1", files={"x": (1, "c" * 64)}).fingerprint()
+
+
+def test_names_are_told_with_their_scheme(tmp_path: Path) -> None:
+    assert Store("memory://pool/").where("shards/00000.tar") == "memory://pool/shards/00000.tar"
+    assert Store("memory://pool").where("") == "memory://pool"
+    assert Store(tmp_path).where("shards/00000.tar") == str(tmp_path / "shards/00000.tar")

@@ -16,6 +16,7 @@ from pipeline.engine.executor import Executor, Workers
 from pipeline.engine.perform import Outcome, Worker
 from pipeline.engine.pulse import Pulse
 from pipeline.stage import Stage, Unit
+from winnow.loggers import without_wandb
 
 __all__ = ["Process"]
 
@@ -182,6 +183,7 @@ def _serve(pipe: "Connection[Outcome | bool, Stage | Unit | None]") -> None:
     """Make units of the stage that came last until the pipe is closed; None tells that this stage is over."""
     os.setpgid(0, 0)  # what the stage starts (torchrun) ends with this worker
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    without_wandb()
     worker: Worker | None = None
     with suppress(EOFError, KeyboardInterrupt):
         while True:

@@ -23,6 +23,7 @@ from pipeline.engine.metrics import Metrics
 from pipeline.engine.perform import Outcome, Worker
 from pipeline.engine.pulse import Pulse
 from pipeline.stage import Stage, Unit
+from winnow.loggers import without_wandb
 from winnow.progress import console
 
 __all__ = ["Ray"]
@@ -335,7 +336,9 @@ class _Actors:
 class _Actor:
     """The actor: a worker for the stage that it was given last."""
 
-    worker: Worker | None = None
+    def __init__(self) -> None:
+        without_wandb()
+        self.worker: Worker | None = None
 
     def where(self, stage: Stage | None) -> str:
         """Take a stage, if one is given, and return the id of the node it is on."""

@@ -120,3 +120,11 @@ def test_words_that_other_readers_take_for_nothing_stay_text(tmp_path):
     table = pa.concat_tables(Files(path=str(tmp_path)).tables())
     assert table["text"].to_pylist() == [*words, ""]
     assert table["lang"].to_pylist() == [*(f"{word}x" for word in words), "NA"]
+
+
+def test_a_remote_file_is_named_with_its_scheme() -> None:
+    import fsspec
+
+    fsspec.filesystem("memory").pipe_file("/told/a.csv", b"a,b\n1,2\n")
+    with pytest.raises(UserError, match=r"in 'memory:///?told/a\.csv', which has a, b"):
+        list(Files(path="memory://told/*.csv").tables())
