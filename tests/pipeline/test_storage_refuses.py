@@ -113,7 +113,7 @@ def test_a_service_that_is_down(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(patience, "FIRST", 0.5)
+    monkeypatch.setattr(patience, "FIRST", 2.5 if how == "refused" else 0.5)
     bucket, line = away
     path = write_config(tmp_path, f"{bucket}/pool", f"{bucket}/run", INLINE)
     if how == "refused":
