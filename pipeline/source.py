@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from winnow.account import Account
 from winnow.component import Component
 
 __all__ = ["Source"]
@@ -36,6 +37,10 @@ class Source(Component):
             columns url, text; optional uid, original_width, original_height, sha256; others are carried along.
         """
         raise NotImplementedError
+
+    def unread(self) -> Account:
+        """Return which rows the last reading of `tables` could not yield, and what it did to columns."""
+        return Account()
 
     def extras(self, kind: str, attempt: Path) -> Mapping[str, Path]:
         """Make one kind of what it `provides` in the empty folder `attempt`.

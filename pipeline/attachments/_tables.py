@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.attachment import IDENTITY, Attachment, By, Piece, identify_by, identities
-from pipeline.pools.tabular import blocks, known_columns
+from pipeline.pools.tabular import blocks, column_kinds, known_columns
+from pipeline.pools.textual import Layout
+from winnow.account import Account
 from winnow.errors import UserError
 
 __all__ = ["TableAttachment", "arrow"]
@@ -31,11 +33,7 @@ class TableAttachment(Attachment):
     def identity(self) -> By:
         """Return what tells the rows, as the first file has it."""
         found = self.files()
-        with found.open(found.paths[0]) as file:
-            if found.paths[0].endswith(".parquet"):
-                names = pq.read_schema(file).names
-            else:
-                names = next(blocks(file, found.where(found.paths[0]))).column_names
+        names = list(column_kinds(found, found.paths[0], self._layout()))
         return identify_by(self.by, names, found.where(found.paths[0]))
 
     def pieces(self) -> Iterator[Piece]:
@@ -51,9 +49,14 @@ class TableAttachment(Attachment):
                     parquet = pq.ParquetFile(file)
                     for group in range(parquet.num_row_groups):
                         yield self._piece(_group_reader(parquet, group), parquet.schema_arrow.names, by, where)
-                else:
-                    for block in blocks(file, where, (self.columns or {}).values()):
-                        yield self._piece(block.select, block.column_names, by, where)
+            if not path.endswith(".parquet"):
+                kinds = column_kinds(found, path, self._layout())
+                for block in blocks(found, path, self._layout(), kinds, Account()):
+                    yield self._piece(block.select, block.column_names, by, where)
+
+    def _layout(self) -> Layout:
+        """Return how text files are read."""
+        return Layout(texts=frozenset(name.lower() for name in (self.columns or {}).values()))
 
     def _whole(self, file: pq.ParquetFile, arrays: Mapping[str, Any], by: By, path: str) -> Piece:
         """Return a file and the arrays beside it as one piece."""
@@ -133,4 +136,4 @@ def _array(arrays: Mapping[str, Any], name: str, num_rows: int, path: str) -> ND
         raise UserError(f"cannot read {name!r} in the .npz beside {path!r}: {error}") from error
     if len(values) != num_rows:
         raise UserError(f"{path!r} has {num_rows} rows, {name!r} in the .npz beside it has {len(values)}")
-    return values
+    return values.astype(values.dtype.newbyteorder("="), copy=False)  # as other machines write them

@@ -5,20 +5,21 @@ img2dataset (url, caption, key) and of clip-retrieval (image_path, caption).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.json
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.pools.textual import KINDS, Layout, blocks_of, kinds_of
+from pipeline.pools.widen import exact
+from winnow.account import Account
 from winnow.errors import UserError
 from winnow.patience import reach
 from winnow.tables import check_names, readable
 
-__all__ = ["CANDIDATES", "FORMATS", "Found", "blocks", "find_files", "known_columns"]
+__all__ = ["CANDIDATES", "FORMATS", "Found", "blocks", "column_kinds", "find_files", "known_columns"]
 
 CANDIDATES = {
     "uid": ("uid",),
@@ -31,7 +32,7 @@ CANDIDATES = {
 }
 """Our name -> the names it goes by, in lower case, best first."""
 
-FORMATS = (".parquet", ".csv", ".tsv", ".jsonl")
+FORMATS = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
 STRINGS = ("uid", "url", "text", "sha256", "key")
 
 
@@ -92,37 +93,51 @@ def known_columns(names: Iterable[str]) -> dict[str, str]:
     return {ours: theirs for ours, theirs in found if theirs is not None}
 
 
-def blocks(file: IO[bytes], path: str, texts: Iterable[str] = ()) -> Iterator[pa.Table]:
-    """Yield the tables of one open file, holding one block in memory at a time.
-
-    Args:
-        file: its unpacked content.
-        path: its name, whose ending tells the format.
-        texts: further columns that are text whatever they look like.
+def column_kinds(found: Found, path: str, layout: Layout) -> dict[str, pa.DataType]:
+    """Return the type of each column of a file, in their order: a text file is read once for it.
 
     Raises:
         UserError: the file is not what its name says.
     """
-    kind = path.removesuffix(".gz").rpartition(".")[2]
-    with readable(repr(path)):
-        if kind == "parquet":
-            batches = pq.ParquetFile(file).iter_batches(batch_size=65536)
-        else:
-            batches = pyarrow.json.open_json(file) if kind == "jsonl" else _open_csv(file, kind, texts)
-        for batch in batches:
-            check_names(batch.schema.names, repr(path))
-            batch.validate(full=True)  # parquet takes it on trust that text is UTF-8
-            yield pa.Table.from_batches([batch])
+    where = found.where(path)
+    with readable(repr(where)):
+        if not path.endswith(".parquet"):
+            return kinds_of(lambda: found.open(path), where, _with_texts(layout))
+        with found.open(path) as file:
+            schema = pq.ParquetFile(file).schema_arrow
+        check_names(schema.names, repr(where))
+        return {field.name: KINDS.get(layout.types.get(field.name, ""), field.type) for field in schema}
 
 
-def _open_csv(file: IO[bytes], kind: str, texts: Iterable[str]) -> pyarrow.csv.CSVStreamingReader:
-    """Open a csv or tsv file; a caption of digits stays a string, and NA, null or nan in text are words."""
-    names = {name for ours in STRINGS for name in CANDIDATES[ours]} | set(texts)
-    spellings: Mapping[str, pa.DataType] = {
-        spelling: pa.string() for name in names for spelling in (name, name.upper(), name.title())
-    }
-    return pyarrow.csv.open_csv(
-        file,
-        parse_options=pyarrow.csv.ParseOptions(delimiter="\t" if kind == "tsv" else ",", newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(column_types=spellings),
-    )
+def blocks(
+    found: Found, path: str, layout: Layout, kinds: Mapping[str, pa.DataType], account: Account
+) -> Iterator[pa.Table]:
+    """Yield the tables of a file, holding one block in memory at a time.
+
+    Args:
+        found: its file system.
+        path: its name, whose ending tells the format.
+        layout: how text is to be read.
+        kinds: the type that each column gets, those of `column_kinds` or wider ones.
+        account: gets the rows that cannot be read.
+
+    Raises:
+        UserError: the file is not what its name says, or a value has no equal in its type.
+    """
+    where = found.where(path)
+    with readable(repr(where)):
+        if not path.endswith(".parquet"):
+            yield from blocks_of(lambda: found.open(path), where, _with_texts(layout), kinds, account)
+            return
+        with found.open(path) as file:
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=65536):
+                batch.validate(full=True)  # parquet takes it on trust that text is UTF-8
+                table = pa.Table.from_batches([batch])
+                what = {name: f"column {name!r} of {where!r}" for name in table.column_names}
+                yield pa.table({name: exact(table[name], kinds[name], what[name]) for name in table.column_names})
+
+
+def _with_texts(layout: Layout) -> Layout:
+    """Add the columns that are text whatever they look like: a caption of digits is a caption."""
+    usual = {name for ours in STRINGS for name in CANDIDATES[ours]}
+    return replace(layout, texts=layout.texts | usual)

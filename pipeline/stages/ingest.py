@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from pipeline.pools.widen import exact, numbers_as
 from pipeline.source import Source
 from pipeline.stage import Product, Stage, Unit
 from winnow.account import Account
@@ -32,7 +33,6 @@ COLUMNS = {
 """The columns every metadata file has, in this order; others follow."""
 
 SIZES = ("original_width", "original_height")
-
 RESERVED = frozenset(
     ("caption", "key", "status", "error_message", "width", "height", "exif", "hash_verdict", "converted")
 )  # names that the download gives to columns of its own
@@ -76,10 +76,10 @@ class Ingest(Stage):
 
     def _metadata(self, attempt: Path) -> Product:
         """Stream the source's tables into files of `rows_per_file` rows."""
-        cleaner = _Cleaner()
+        cleaner, source = _Cleaner(), self._source()
         files: dict[str, Path] = {}
         num_samples = 0
-        for table in _regroup(map(cleaner, self._source().tables()), self.rows_per_file):
+        for table in _regroup(map(cleaner, source.tables()), self.rows_per_file):
             name = f"{len(files):05d}.parquet"
             # A short last file must not give its shard's keys fewer digits.
             table = table.replace_schema_metadata({"rows_per_file": str(self.rows_per_file)})
@@ -90,8 +90,9 @@ class Ingest(Stage):
             if rows:
                 pq.write_table(pa.concat_tables(rows), attempt / f"{kind}.parquet")
                 files[f"metadata/{kind}.parquet"] = attempt / f"{kind}.parquet"
+        cleaner.account.add(source.unread())
         if not num_samples:
-            raise UserError(f"the source has no usable row: {cleaner.counts}; see `source` in the config")
+            raise UserError(f"the source has no usable row: {cleaner.account.lines()[0]}; see `source` in the config")
         return Product(files=files, counts={"samples": num_samples, **cleaner.counts}, account=cleaner.account)
 
 
@@ -136,43 +137,40 @@ class _Cleaner:
         Raises:
             UserError: a later table has a column the first lacks, or a value does not fit.
         """
+        table = table.rename_columns([self._renamed(name, table.column_names) for name in table.column_names])
         if self.schema is None:
             carried = [
-                pa.field(field.name, _carried(field.type))
-                for field in table.schema
-                if field.name not in COLUMNS and field.name not in RESERVED
+                pa.field(field.name, _carried(field.type)) for field in table.schema if field.name not in COLUMNS
             ]
             self.schema = pa.schema([*(pa.field(*item) for item in COLUMNS.items()), *carried])
-        if unexpected := set(table.column_names) - set(self.schema.names) - RESERVED:
+        if unexpected := set(table.column_names) - set(self.schema.names):
             raise UserError(f"the source's files differ: column {min(unexpected)!r} is missing in the first of them")
         columns = []
         for field in self.schema:
             if field.name not in table.column_names:
                 columns.append(pa.nulls(table.num_rows, field.type))
                 continue
-            try:
-                columns.append(self._cast(table[field.name], field))
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-                raise UserError(f"column {field.name!r} of the source cannot become {field.type}: {error}") from error
+            if field.name in SIZES:
+                column, bad = numbers_as(table[field.name], field.type)
+                if count := pc.sum(bad).as_py():
+                    first = table[field.name][pc.index(bad, True).as_py()].as_py()
+                    self.account.note(
+                        f"`{field.name}` is unknown where it is no size, {count} rows at once, such as {first!r}"
+                    )
+            else:
+                column = exact(table[field.name], field.type, f"column {field.name!r} of the source")
+            columns.append(column)
         return pa.table(columns, schema=self.schema)
 
-    def _cast(self, column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
-        """Cast without changing a value; a size of a picture that is no whole number of 32 bits is unknown.
-
-        Raises:
-            pa.ArrowInvalid: a value of a carried column does not fit.
-        """
-        if field.name in SIZES and pa.types.is_floating(column.type):
-            whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), 2.0**31)).fill_null(False)
-            if (pc.sum(whole).as_py() or 0) < len(column) - column.null_count:
-                self.account.note(f"column {field.name!r} has values that are no size, now unknown")
-            column = pc.if_else(whole, column, pa.scalar(None, column.type))
-        cast = column.cast(field.type)
-        if pa.types.is_floating(column.type) and pa.types.is_floating(field.type) and column.type != field.type:
-            same = pc.or_(pc.equal(cast.cast(column.type), column), pc.is_nan(column)).fill_null(True)
-            if not pc.all(same, min_count=0).as_py():
-                raise pa.ArrowInvalid(f"{column.filter(pc.invert(same))[0]} would change")
-        return cast
+    def _renamed(self, name: str, names: list[str]) -> str:
+        """Return the name under which a column is carried along: another where the download has one like it."""
+        if name not in RESERVED:
+            return name
+        new = f"source_{name}"
+        while new in names:
+            new = f"source_{new}"
+        self.account.note(f"column {name!r} is carried along as `{new}`")
+        return new
 
     def _reject(self, table: pa.Table) -> pa.Table:
         """Set aside the rows that cannot be fetched; an absent caption becomes the empty one."""

@@ -25,7 +25,10 @@ def write(path):
         data = "".join(json.dumps(row) + "\n" for row in TABLE.to_pylist()).encode()
     else:
         sink = pa.BufferOutputStream()
-        options = pyarrow.csv.WriteOptions(delimiter="\t" if plain.endswith(".tsv") else ",")
+        tsv = plain.endswith(".tsv")
+        options = pyarrow.csv.WriteOptions(
+            delimiter="\t" if tsv else ",", quoting_style="none" if tsv else "needed", quoting_header="none"
+        )
         pyarrow.csv.write_csv(TABLE, sink, options)
         data = sink.getvalue().to_pybytes()
     path.write_bytes(gzip.compress(data) if path.name.endswith(".gz") else data)
@@ -79,7 +82,7 @@ def test_laion_columns_are_known_and_the_others_come_along(tmp_path):
 def test_an_explicit_mapping_wins(tmp_path):
     pq.write_table(pa.table({"url": ["page"], "image": ["http://a"], "text": ["t"]}), tmp_path / "a.parquet")
     (table,) = Files(path=str(tmp_path), columns={"url": "image"}).tables()
-    assert table.to_pylist() == [{"url": "http://a", "text": "t"}]
+    assert table.to_pylist() == [{"url": "http://a", "text": "t", "source_url": "page"}]
 
 
 def test_large_files_come_in_row_groups(tmp_path):
@@ -118,7 +121,7 @@ def test_words_that_other_readers_take_for_nothing_stay_text(tmp_path):
     lines = "".join(f'http://a/{word},"{word}",{word}x\n' for word in words)
     (tmp_path / "a.csv").write_text("url,caption,lang\n" + lines + "http://a/en,,NA\n")
     table = pa.concat_tables(Files(path=str(tmp_path)).tables())
-    assert table["text"].to_pylist() == [*words, ""]
+    assert table["text"].to_pylist() == [*words, None]
     assert table["lang"].to_pylist() == [*(f"{word}x" for word in words), "NA"]
 
 
