@@ -135,7 +135,7 @@ def identities(by: By, table: pa.Table) -> tuple[NDArray[np.void], NDArray[np.bo
     """
     ids = np.zeros(table.num_rows, UID)
     if by == "uid":
-        texts = pc.utf8_lower(table["uid"].cast(pa.string()))
+        texts = pc.replace_substring(pc.utf8_lower(table["uid"].cast(pa.string())), "-", "")
         known = pc.fill_null(pc.match_substring_regex(texts, "^[0-9a-f]{32}$"), False)
         told = known.to_numpy()
         ids[told] = from_hex(texts.filter(known))

@@ -41,8 +41,9 @@ _HEX = re.compile("[0-9a-f]{32}")
 
 
 def own_uid(uid: object) -> str | None:
-    """Return the uid that a pair came with, None where that is none: a row number or the like."""
-    return uid if isinstance(uid, str) and _HEX.fullmatch(uid) else None
+    """Return the uid that a pair came with, in lower case without dashes; None where it is none: a row number, say."""
+    plain = uid.replace("-", "").lower() if isinstance(uid, str) else ""
+    return plain if _HEX.fullmatch(plain) else None
 
 
 def identify(uid: object, url: object, text: object) -> str:

@@ -150,7 +150,7 @@ def _csv_blocks(open_file: Open, path: str, layout: Layout, account: Account) ->
     delimiter = layout.delimiter or ("\t" if _ending(path) == "tsv" else ",")
     quote = layout.quote if layout.quote is not None else ("" if _ending(path) == "tsv" else '"')
     with open_file() as file:
-        head = io.TextIOWrapper(file, "utf-8-sig", newline="")
+        head = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
         quoting: Any = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
         names = next(csv.reader(head, delimiter=delimiter, **quoting), [])
     if not names:

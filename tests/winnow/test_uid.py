@@ -1,4 +1,5 @@
 import hashlib
+import uuid
 
 import numpy as np
 import pyarrow as pa
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from winnow.uid import UID, from_hex, make_uid, to_arrow, to_hex
+from winnow.uid import UID, from_hex, make_uid, own_uid, to_arrow, to_hex
 
 HEX = st.lists(st.integers(0, 2**128 - 1).map("{:032x}".format), max_size=20)
 
@@ -65,3 +66,10 @@ def test_what_is_no_uid_is_refused(bad):
 def test_numbers_are_no_uids():
     with pytest.raises(ValueError, match="not int64"):
         from_hex(pa.array([1, 2]))
+
+
+@given(st.uuids())
+def test_a_uid_with_dashes_or_in_upper_case_is_the_same_uid(uid: uuid.UUID) -> None:
+    assert {own_uid(str(uid)), own_uid(uid.hex.upper()), own_uid(str(uid).upper())} == {uid.hex}
+    assert own_uid(f"{uid.hex}0") is None
+    assert own_uid(uid) is None
