@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["ImageError", "decode_image", "load_rgb", "open_image", "reasons"]
+__all__ = ["ImageError", "decode_image", "load_rgb", "open_image", "reasons", "strict_jpeg"]
 
 Image.MAX_IMAGE_PIXELS = None  # decode_image judges the size itself, before decoding
 
@@ -48,10 +49,12 @@ def decode_image(data: bytes, max_pixels: int = 64_000_000, min_side: int | None
         size = _plain_jpeg(data)
         if size is not None:
             _check(size, data, max_pixels)
-            return _decode_jpeg(data, min_side)
+            pixels = strict_jpeg(data, min_height=min_side or 0, min_width=min_side or 0)
+            return load_rgb(open_image(data, max_pixels)) if pixels is None else pixels
         image = open_image(data, max_pixels)
         if image.format == "JPEG" and image.mode == "RGB" and image.getexif().get(0x0112, 1) == 1:
-            return _decode_jpeg(data, min_side)
+            pixels = strict_jpeg(data, min_height=min_side or 0, min_width=min_side or 0)
+            return load_rgb(image) if pixels is None else pixels
         return load_rgb(image)
 
 
@@ -69,12 +72,26 @@ def _plain_jpeg(data: bytes) -> tuple[int, int] | None:
     return (width, height) if space in ("YCbCr", "RGB") else None
 
 
-def _decode_jpeg(data: bytes, min_side: int | None) -> NDArray[np.uint8]:
-    """Decode with libjpeg-turbo, without the detour through Pillow; `strict` makes a truncated file an error."""
-    least = min_side or 0
-    pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-        data, colorspace="RGB", strict=True, min_height=least, min_width=least
-    )
+def strict_jpeg(data: bytes, **options: Any) -> NDArray[np.uint8] | None:
+    """Decode a colour JPEG to (H, W, 3) uint8 RGB with libjpeg-turbo, without the detour through Pillow.
+
+    Args:
+        data: the file.
+        options: of `simplejpeg.decode_jpeg`.
+
+    Returns:
+        None where libjpeg warns of something that costs no pixel (stray bytes between segments, odd SOS parameters):
+        Pillow decodes such a file, and says whether it is whole.
+
+    Raises:
+        ImageError: the file is truncated.
+    """
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True, **options)
+    except ValueError as error:
+        if "premature end" in str(error).lower():
+            raise ImageError(f"cannot decode: {error}") from None
+        return None
     return pixels
 
 

@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
-from winnow.images import ImageError, load_rgb, open_image, reasons
+from winnow.images import ImageError, load_rgb, open_image, reasons, strict_jpeg
 
 __all__ = ["GPS", "TRAITS", "Picture", "blank", "decode"]
 
@@ -77,21 +76,18 @@ def decode(
             if trait in refuse:
                 raise ImageError(f"refused: {trait}")
         width, height = header.size
-        part = 1
+        part, pixels = 1, None
         if header.format == "JPEG" and header.mode == "RGB" and orientation == 1:
-            # libjpeg-turbo without the detour through Pillow; `strict` makes a truncated file an error
             wanted = scale(width, height) if scale is not None else None
             part = _fraction(wanted)
-            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            pixels = strict_jpeg(
                 data,
-                colorspace="RGB",
-                strict=True,
                 fastupsample=wanted is not None and wanted <= COARSE_COLOUR,
                 min_height=-(-height // part) if part > 1 else 0,
                 min_width=-(-width // part) if part > 1 else 0,
             )
-        else:
-            pixels = load_rgb(header)
+        if pixels is None:
+            part, pixels = 1, load_rgb(header)
             height, width = pixels.shape[:2]
         return Picture(pixels, width, height, traits, orientation, header, part)
 

@@ -149,3 +149,27 @@ def test_damage_gives_a_picture_or_an_image_error(format, data):
         return
     assert pixels.ndim == 3
     assert pixels.shape[2] == 3
+
+
+def _odd_scan(data: bytes) -> bytes:
+    """Zero the last three bytes of the first scan's header, as some cameras do."""
+    place = data.index(b"\xff\xda") + 2
+    end = place + int.from_bytes(data[place : place + 2], "big")
+    return data[: end - 3] + bytes(3) + data[end:]
+
+
+def _stray_bytes(data: bytes) -> bytes:
+    place = data.index(b"\xff\xc4")
+    return data[:place] + bytes(3) + data[place:]
+
+
+@pytest.mark.parametrize("harm", [_odd_scan, _stray_bytes])
+@pytest.mark.parametrize("orientation", [None, 1, 3])
+def test_what_libjpeg_only_warns_of_is_a_picture(harm, orientation):
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    data = encode(Image.fromarray(PIXELS), "JPEG", exif=exif)
+    assert np.array_equal(decode_image(harm(data)), decode_image(data))
+    with pytest.raises(ImageError):
+        decode_image(harm(data)[:-200])
