@@ -1,16 +1,20 @@
 """The command line: `winnow run CONFIG`, one command per stage, and commands to look."""
 
+import json
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.commands.init import write_config
 from pipeline.commands.plan import plan_command
 from pipeline.commands.pool import add_to
 from pipeline.commands.preflight import preflight
+from pipeline.commands.schema import config_schema
 from pipeline.commands.status import stage_states
 from pipeline.commands.subset import subset_app
 from pipeline.commands.watch import follow as watch
@@ -21,6 +25,7 @@ from winnow.errors import StorageError, UserError
 from winnow.loggers import without_wandb
 from winnow.progress import console
 from winnow.registry import names
+from winnow.shipped import bring
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -73,6 +78,30 @@ def main() -> None:
 def run(config: Config, overrides: Overrides = None, dry_run: DryRun = False, take_over: TakeOver = False) -> None:
     """Run the whole loop, every stage that the config has, and skip what is done."""
     _run(RunConfig(config, overrides or ()), STAGES, dry_run, take_over)
+
+
+@app.command()
+def demo(overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Run the whole loop on a pool made of packages, into runs/demo; its configs are written to configs/."""
+    for path in bring(Path()):
+        console.print(f"wrote {path}", markup=False)
+    _run(RunConfig("configs/demo.yaml", overrides or ()), STAGES, dry_run, take_over=False)
+
+
+@app.command()
+def init(
+    data: Annotated[str, typer.Argument(help="A list of URLs, an img2dataset folder or tars: a file, folder or glob.")],
+    out: Annotated[Path, typer.Option(help="The config to write.")] = Path("winnow.yaml"),
+) -> None:
+    """Look at what is given and write a commented config to start from."""
+    for line in write_config(data, out):
+        console.print(line, markup=False, highlight=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a config, by which editors complete and check it."""
+    print(json.dumps(config_schema(), indent=1, ensure_ascii=False, default=str))
 
 
 def _stage_command(name: str) -> None:

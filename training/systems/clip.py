@@ -23,6 +23,7 @@ from training.networks.text_cut import encode_text
 from training.system import Batch, Phase, System
 from winnow.component import Component, validate
 from winnow.openclip import CONFIG_NAME, PREPROCESSING, create_clip, model_name
+from winnow.shipped import CONFIGS
 from winnow.storage import link_or_copy
 
 __all__ = ["Clip"]
@@ -51,7 +52,7 @@ class Clip(System):
         @classmethod
         def tiny(cls) -> Self:
             """Return the smallest architecture of the repository."""
-            return cls(model=str(Path(__file__).parents[2] / "configs" / "models" / "winnow-tiny.json"))
+            return cls(model=str(CONFIGS / "models/winnow-tiny.json"))
 
     config: Config
     mean: Tensor
