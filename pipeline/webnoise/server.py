@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from pipeline.webnoise.draw import render
 from pipeline.webnoise.faults import fault_of
@@ -28,8 +27,8 @@ _HUGE = 200_000_000  # bytes that an over-large file claims or streams
 @contextmanager
 def serve_world(world: World) -> Iterator[str]:
     """Run the server for `world` in a process of its own and yield its "127.0.0.1:port"."""
-    root = str(Path(__file__).resolve().parents[2])
-    paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    # in this process's order: were site-packages the first, what some package installs would hide Python's own modules
+    paths = os.pathsep.join(path for path in sys.path if path)
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.webnoise.server", world.model_dump_json()],
         stdin=subprocess.PIPE,
