@@ -84,12 +84,12 @@ def strict_jpeg(data: bytes, **options: Any) -> NDArray[np.uint8] | None:
         Pillow decodes such a file, and says whether it is whole.
 
     Raises:
-        ImageError: the file is truncated.
+        ImageError: the file is truncated, or its pixels are damaged.
     """
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True, **options)
     except ValueError as error:
-        if "premature end" in str(error).lower():
+        if any(words in str(error).lower() for words in ("premature end", "huffman")):
             raise ImageError(f"cannot decode: {error}") from None
         return None
     return pixels
