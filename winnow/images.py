@@ -89,7 +89,7 @@ def strict_jpeg(data: bytes, **options: Any) -> NDArray[np.uint8] | None:
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True, **options)
     except ValueError as error:
-        if any(words in str(error).lower() for words in ("premature end", "huffman")):
+        if any(words in str(error).lower() for words in ("premature end", "huffman", "marker 0xd9")):
             raise ImageError(f"cannot decode: {error}") from None
         return None
     return pixels
