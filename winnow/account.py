@@ -42,6 +42,11 @@ class Account:
         if count:
             self.left_out.setdefault(reason, Reason(0, example)).count += count
 
+    def skip(self, reason: str, example: str) -> None:
+        """Count one that was read and could not be kept."""
+        self.read += 1
+        self.leave_out(reason, example)
+
     def note(self, text: str) -> None:
         """Remember, once, what was done to a column or a value."""
         if text in self.notes:

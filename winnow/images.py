@@ -86,10 +86,12 @@ def strict_jpeg(data: bytes, **options: Any) -> NDArray[np.uint8] | None:
     Raises:
         ImageError: the file is truncated, or its pixels are damaged.
     """
+    # pixel data that end early, that no code matches, or that are left over before the end (marker 0xd9) are damage
+    damage = ("premature end", "huffman", "marker 0xd9")
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True, **options)
     except ValueError as error:
-        if any(words in str(error).lower() for words in ("premature end", "huffman", "marker 0xd9")):
+        if any(words in str(error).lower() for words in damage):
             raise ImageError(f"cannot decode: {error}") from None
         return None
     return pixels

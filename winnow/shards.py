@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from typing import IO, Any, NamedTuple, TypeVar
 
-from winnow.tar import BLOCK, PADDING, Entry, Members, Sliceable, header, index_members, sliceable
+from winnow.tar import Entry, Members, Sliceable, index_members, sliceable
+from winnow.tar_header import BLOCK, PADDING, header
 from winnow.uid import content_uid, identify, own_uid
 
 __all__ = [

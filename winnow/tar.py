@@ -1,4 +1,4 @@
-"""Tar blocks: header blocks of plain archives, and an index of an archive that reads headers only.
+"""An index of a tar that reads headers only.
 
 Archives from elsewhere are read without trust: regular members only, and what belongs to no sample is named. Where
 programs differ in what an archive holds (sparse files, links with content, two names for one member), it is refused.
@@ -10,7 +10,7 @@ their magic, at the price of a look into every block; whatever is not plain is w
 import io
 import mmap
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import IO, NamedTuple, Protocol
@@ -20,29 +20,34 @@ from numpy.typing import NDArray
 
 from winnow.errors import UserError
 from winnow.names import split_names
+from winnow.tar_header import (
+    BLOCK,
+    CHECKSUM,
+    CHECKSUM_DIGITS,
+    PADDING,
+    SIZE,
+    SIZE_DIGITS,
+    USTAR,
+    checksums,
+    octal_fields,
+)
 
 __all__ = [
     "AGAIN",
-    "BLOCK",
-    "PADDING",
     "Entry",
     "Members",
     "Sliceable",
-    "header",
-    "header_blocks",
     "index_members",
     "sliceable",
 ]
 
 AGAIN = "a second member of that name in the sample"
 """Why a member is left out that programs differ about."""
-BLOCK = 512
-PADDING = bytes(BLOCK)
 _HEADERS_AT_ONCE = 4096
 _BLOCKS_AT_ONCE = 2**17  # 64 MiB
 _RECORD_BYTES = 2**20
 """Longest record about a member, which is a name or some times: more is read into memory by nobody."""
-_MAGIC_AT, _SIZE, _CHECKSUM = 257, slice(124, 135), slice(148, 154)
+_MAGIC_AT = 257
 _NUMBER = re.compile(rb"[ ]*([0-7]*)[ ]*(?:\0.*)?", re.DOTALL)
 _LINE = re.compile(rb"([0-9]{1,7}) ([^=]+)=")
 _REGULAR, _LINKS, _RECORDS, _BARE = b"0\x007", b"12", b"xXgLK", b"123456"
@@ -81,57 +86,6 @@ class Members(NamedTuple):
         """Return them one by one."""
         rows = zip(self.keys, self.suffixes, self.offset.tolist(), self.size.tolist(), strict=True)
         return list(map(partial(tuple.__new__, Entry), rows))
-
-
-def header(name: bytes, size: int) -> bytes:
-    """Return a ustar header block (POSIX 1003.1-1988) of a regular file, mode 0444, owner 0, time 0."""
-    if len(name) > 100 or size >= 8**11:
-        raise ValueError(f"member {name.decode()!r} of {size} bytes does not fit a ustar header")
-    length = b"%011o" % size
-    # all but name, size and checksum is constant, and so is its part of the checksum, the sum of all bytes
-    checksum = b"%06o\0 " % (_CONSTANT_SUM + sum(name) + sum(length))
-    return b"%b%b%b%b%b%b" % (name, PADDING[: 100 - len(name)], _OWNER, length, _TIME + checksum, _REST)
-
-
-def header_blocks(names: Sequence[bytes], sizes: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return (n, 512) the headers of n files, all made at once.
-
-    Args:
-        names: at most 100 bytes each.
-        sizes: (n,) bytes of content.
-    """
-    if not names:
-        return np.zeros((0, BLOCK), np.uint8)
-    if max(map(len, names)) > 100 or sizes.max() >= 8**11:
-        longest = max(names, key=len).decode()
-        raise ValueError(f"a member of {sizes.max()} bytes or one called {longest!r} does not fit a ustar header")
-    blocks = np.tile(np.frombuffer(header(b"", 0), np.uint8), (len(names), 1))
-    blocks[:, :100] = np.array(names, "S100").view(np.uint8).reshape(-1, 100)
-    blocks[:, _SIZE] = sizes[:, None] // _SIZE_DIGITS % 8 + ord("0")
-    blocks[:, _CHECKSUM] = _checksums(blocks)[:, None] // _CHECKSUM_DIGITS % 8 + ord("0")
-    return blocks
-
-
-def _checksums(blocks: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return (n,) what headers should say: the sum of their bytes, those of the checksum counted as spaces."""
-    own = blocks[:, 148:156].sum(axis=1, dtype=np.uint32)
-    sums: NDArray[np.int64] = (blocks.sum(axis=1, dtype=np.uint32) - own + 8 * ord(" ")).astype(np.int64)
-    return sums
-
-
-def _octal_fields(fields: NDArray[np.uint8], digits: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return (n,) the numbers in (n, d) octal digits, and which of them are that and nothing else."""
-    values = fields - np.uint8(ord("0"))  # what is no digit wraps round
-    good: NDArray[np.bool_] = np.all(values <= 7, axis=1)
-    return values.astype(np.int64) @ digits, good
-
-
-_CHECKSUM_DIGITS = 8 ** np.arange(5, -1, -1)
-_SIZE_DIGITS = 8 ** np.arange(10, -1, -1)
-_USTAR = np.frombuffer(b"ustar", np.uint8)
-_OWNER, _TIME = b"0000444\x000000000\x000000000\x00", b"\x0000000000000\x00"
-_REST = b"0".ljust(101, b"\0") + b"ustar\x0000" + bytes(247)
-_CONSTANT_SUM = sum(_OWNER) + sum(_TIME) + sum(b" " * 8) + sum(_REST)
 
 
 def index_members(archive: "Sliceable", name: str = "shard") -> Members:
@@ -196,9 +150,9 @@ def _scan(archive: "Sliceable", found: list[Members]) -> int:
         window = blocks[start : start + _BLOCKS_AT_ONCE]
         (places,) = np.nonzero(window[:, _MAGIC_AT] == ord("u"))
         headers = window[places]
-        size, good = _octal_fields(headers[:, _SIZE], _SIZE_DIGITS)
-        told, checked = _octal_fields(headers[:, _CHECKSUM], _CHECKSUM_DIGITS)
-        good &= checked & (told == _checksums(headers)) & (headers[:, 257:262] == _USTAR).all(axis=1)
+        size, good = octal_fields(headers[:, SIZE], SIZE_DIGITS)
+        told, checked = octal_fields(headers[:, CHECKSUM], CHECKSUM_DIGITS)
+        good &= checked & (told == checksums(headers)) & (headers[:, 257:262] == USTAR).all(axis=1)
         good &= (headers[:, 135] == 0) | (headers[:, 135] == ord(" "))  # a twelfth digit would be one too
         if not good.all():  # content may look like the beginning of a magic
             places, headers, size = places[good], headers[good], size[good]
@@ -360,8 +314,8 @@ class _Headers:
             UserError: names the first header whose checksum is not the sum of its bytes.
         """
         blocks = np.frombuffer(b"".join(self.blocks), np.uint8).reshape(-1, BLOCK)
-        told, good = _octal_fields(blocks[:, _CHECKSUM], _CHECKSUM_DIGITS)
-        sums = _checksums(blocks)
+        told, good = octal_fields(blocks[:, CHECKSUM], CHECKSUM_DIGITS)
+        sums = checksums(blocks)
         for row in np.flatnonzero(~good | (told != sums)).tolist():
             if sums[row] != _octal(self.blocks[row][148:156], self.name, self.places[row][0]):  # written otherwise
                 raise UserError(f"{self.name}: damaged tar header at byte {self.places[row][0]}")

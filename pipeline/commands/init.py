@@ -68,11 +68,12 @@ def write_config(data: str, out: Path) -> list[str]:
     """
     if out.exists():
         raise UserError(f"{str(out)!r} exists already; give another with --out")
-    name, quoted = out.stem, json.dumps(data, ensure_ascii=False)
+    name, quoted = out.stem, json.dumps(data)
+    run_dir = json.dumps(f"runs/{name}")
     tars = _find(data, (".tar",))
     if tars is not None:
         seen, lines = _tars(tars, data)
-        body = f"pool: {quoted}\nrun_dir: runs/{name}\n"
+        body = f"pool: {quoted}\nrun_dir: {run_dir}\n"
     else:
         lists = _find(data, (*FORMATS, ".txt"))
         if lists is None:
@@ -80,7 +81,8 @@ def write_config(data: str, out: Path) -> list[str]:
                 f"nothing to start from at {data!r}: neither shards (*.tar) nor lists ({', '.join(FORMATS)}, .txt)"
             )
         seen, lines = _lists(lists), []
-        body = f"pool: pools/{name}\nrun_dir: runs/{name}\n" + LIST.format(data=quoted)
+        body = f"pool: {json.dumps(f'pools/{name}')}\nrun_dir: {run_dir}\n" + LIST.format(data=quoted)
+    seen = ["".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line) for line in seen]
     text = SCHEMA_LINE + "".join(f"# {line}\n" for line in seen) + f"title: {json.dumps(name)}\n" + body + REST.format()
     out.write_text(text, encoding="utf-8")
     try:

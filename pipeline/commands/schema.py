@@ -18,6 +18,8 @@ ENTRIES = {
     ("eval", "tasks"): "eval.tasks",
 }
 """Fields whose keys are names of their own, each with a component: (stage, field) -> its registry."""
+NESTED = {"anyOf": [{"type": "string"}, {"type": "object", "required": ["use"]}]}
+"""A field that holds a component of some role: the name of a configured one, or its own fields."""
 
 
 def config_schema() -> dict[str, Any]:
@@ -54,7 +56,9 @@ def _fields(
 ) -> dict[str, Any]:
     """Return the schema of a component; what it refers to goes into the definitions."""
     schema = kind.model_json_schema(ref_template="#/$defs/{model}")
-    definitions.update(schema.pop("$defs", {}))
+    for name, definition in schema.pop("$defs", {}).items():
+        is_role = definition.get("type") == "object" and not definition.get("properties")
+        definitions[name] = NESTED if is_role else definition
     schema["properties"] = {
         name: field for name, field in schema.get("properties", {}).items() if name not in leave_out
     }
@@ -81,13 +85,16 @@ def _one_of(package: str, definitions: dict[str, Any]) -> dict[str, Any]:
 def _entries(package: str, definitions: dict[str, Any]) -> Mapping[str, Any]:
     """Return the schema of a mapping: a key that is an entry's name means that entry, any other says `use`."""
     known = {name: _with_use(package, name, definitions) for name in names(package)}
-    any_of = [{"$ref": reference} for reference in known.values()]
+    foreign = {"properties": {"use": {"pattern": ":"}}}  # module:Class, of which nothing is known
+    named = f"{package}, by its use"
+    definitions[named] = {
+        "type": "object",
+        "required": ["use"],
+        "anyOf": [*({"$ref": reference} for reference in known.values()), foreign],
+    }
+    other = {"$ref": f"#/$defs/{named}"}
     return {
         "type": "object",
-        "properties": {
-            # the entry of the name, or another that is named with `use`
-            name: {"anyOf": [{"$ref": reference}, {"type": "object", "required": ["use"]}]}
-            for name, reference in known.items()
-        },
-        "additionalProperties": {"allOf": [{"type": "object", "required": ["use"]}, {"anyOf": [*any_of, True]}]},
+        "properties": {name: {"anyOf": [{"$ref": reference}, other]} for name, reference in known.items()},
+        "additionalProperties": other,
     }

@@ -100,5 +100,8 @@ def _read(descriptor: int, size: int, offset: int) -> bytes:
     """Return so many bytes from an offset on; one call may return fewer."""
     data = os.pread(descriptor, size, offset)
     while len(data) < size:
-        data += os.pread(descriptor, size - len(data), offset + len(data))
+        more = os.pread(descriptor, size - len(data), offset + len(data))
+        if not more:
+            raise OSError("the temporary file with the pool's uids was cut short")
+        data += more
     return data

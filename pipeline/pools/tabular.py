@@ -118,7 +118,7 @@ def blocks(
         found: its file system.
         path: its name, whose ending tells the format.
         layout: how text is to be read.
-        kinds: the type that each column gets, those of `column_kinds` or wider ones.
+        kinds: the columns to read and the type that each gets, that of `column_kinds` or a wider one.
         account: gets the rows that cannot be read.
 
     Raises:
@@ -130,7 +130,9 @@ def blocks(
             yield from blocks_of(lambda: found.open(path), where, _with_texts(layout), kinds, account)
             return
         with found.open(path) as file:
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=65536):
+            parquet = pq.ParquetFile(file)
+            wanted = [name for name in parquet.schema_arrow.names if name in kinds]
+            for batch in parquet.iter_batches(batch_size=65536, columns=wanted):
                 batch.validate(full=True)  # parquet takes it on trust that text is UTF-8
                 table = pa.Table.from_batches([batch])
                 what = {name: f"column {name!r} of {where!r}" for name in table.column_names}

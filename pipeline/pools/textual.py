@@ -76,15 +76,15 @@ def kinds_of(open_file: Open, path: str, layout: Layout) -> dict[str, pa.DataTyp
 def blocks_of(
     open_file: Open, path: str, layout: Layout, kinds: Mapping[str, pa.DataType], account: Account
 ) -> Iterator[pa.Table]:
-    """Yield the rows in the given types; rows that cannot be read are counted in the account.
+    """Yield the columns that have a type, in it; rows that cannot be read are counted in the account.
 
     Raises:
         UserError: a value has no equal in its type.
     """
     for block in _raw(open_file, path, layout, account):
         columns = {}
-        for name in block.column_names:
-            column, kind = block[name], kinds.get(name, pa.string())
+        for name in (name for name in block.column_names if name in kinds):
+            column, kind = block[name], kinds[name]
             what = f"column {name!r} of {path!r}"
             columns[name] = _parsed(column, kind, what) if _is_csv(path) else exact(column, kind, what)
         yield pa.table(columns)
@@ -159,8 +159,7 @@ def _csv_blocks(open_file: Open, path: str, layout: Layout, account: Account) ->
 
     def odd(row: Any) -> str:
         where = f"{path}, row {row.number}" if row.number else f"{path}, {str(row.text)[:60]!r}"
-        account.read += 1
-        account.leave_out(f"{row.actual_columns} columns instead of {row.expected_columns}", where)
+        account.skip(f"{row.actual_columns} columns instead of {row.expected_columns}", where)
         return "skip"
 
     with open_file() as file:
@@ -194,29 +193,27 @@ def _utf8(row: Mapping[str, bytes | None], path: str, account: Account) -> bool:
         for value in row.values():
             codecs.decode(value or b"", "utf-8")
     except UnicodeDecodeError:
-        account.read += 1
-        account.leave_out("not UTF-8", f"{path}, {bytes(next(iter(row.values())) or b'')[:60]!r}")
+        account.skip("not UTF-8", f"{path}, {bytes(next(iter(row.values())) or b'')[:60]!r}")
         return False
     return True
 
 
 def _json_lines(file: IO[bytes], path: str, account: Account) -> Iterator[dict[str, Any]]:
-    """Yield the objects, one a line."""
-    for number, line in enumerate(file, 1):
-        if line.strip():
-            try:
-                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except ValueError:
-                row = None
-            if isinstance(row, dict):
-                yield row
-            else:
-                account.read += 1
-                account.leave_out("no JSON object", f"{path}, line {number}")
+    """Return the objects, one a line."""
+
+    def parsed() -> Iterator[tuple[str, Any]]:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    yield f"line {number}", json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                except ValueError:
+                    yield f"line {number}", None
+
+    return _objects(parsed(), path, account)
 
 
 def _json_array(file: IO[bytes], path: str, account: Account) -> Iterator[dict[str, Any]]:
-    """Yield the objects of an array, or the rows of an object of columns, as pandas writes either."""
+    """Return the objects of an array, or the rows of an object of columns, as pandas writes either."""
     try:
         found = json.loads(file.read().decode("utf-8-sig"))
     except ValueError as error:
@@ -230,12 +227,16 @@ def _json_array(file: IO[bytes], path: str, account: Account) -> Iterator[dict[s
         found = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     if not isinstance(found, list):
         raise UserError(f"cannot read {path!r}: a .json file is one array of objects, not {type(found).__name__}")
-    for number, row in enumerate(found, 1):
+    return _objects(((f"item {number}", row) for number, row in enumerate(found, 1)), path, account)
+
+
+def _objects(rows: Iterable[tuple[str, Any]], path: str, account: Account) -> Iterator[dict[str, Any]]:
+    """Yield those that are objects; the place of any other is counted."""
+    for place, row in rows:
         if isinstance(row, dict):
             yield row
         else:
-            account.read += 1
-            account.leave_out("no JSON object", f"{path}, item {number}")
+            account.skip("no JSON object", f"{path}, {place}")
 
 
 def _addresses(file: IO[bytes], path: str, account: Account) -> Iterator[dict[str, Any]]:
@@ -244,8 +245,7 @@ def _addresses(file: IO[bytes], path: str, account: Account) -> Iterator[dict[st
         try:
             url = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
         except UnicodeDecodeError:
-            account.read += 1
-            account.leave_out("not UTF-8", f"{path}, line {number}")
+            account.skip("not UTF-8", f"{path}, line {number}")
             continue
         if url:
             yield {"url": url, "text": None}
@@ -262,8 +262,7 @@ def _table(rows: list[dict[str, Any]], path: str, account: Account) -> pa.Table:
                 json.dumps(row, ensure_ascii=False).encode()
                 good.append(row)
             except UnicodeEncodeError:
-                account.read += 1
-                account.leave_out("text that is not Unicode", f"{path}, {ascii(row)[:80]}")
+                account.skip("text that is not Unicode", f"{path}, {ascii(row)[:80]}")
         return pa.table({name: _array([row.get(name) for row in good]) for name in _names(rows)})
 
 

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -131,6 +133,8 @@ def numbers_as(column: pa.ChunkedArray, kind: pa.DataType) -> tuple[pa.ChunkedAr
     """
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
+    with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return column.cast(kind), pa.array(np.zeros(len(column), bool))
     values = column.to_pylist()
     out = [_whole(value, kind) for value in values]
     bad = [value is not None and found is None for value, found in zip(values, out, strict=True)]

@@ -73,6 +73,8 @@ class Files(Source):
         for path in found.paths:
             kinds[path] = column_kinds(found, path, layout) | dict.fromkeys(_partitions(path), pa.string())
             names[path] = self._names(list(kinds[path]), found.where(path))
+        for name in {*self.types, *(self.only or ())} - {name for given in kinds.values() for name in given}:
+            raise UserError(f"`source.types` and `source.only` name columns of the files, and none has {name!r}")
         wide: dict[str, pa.DataType] = {}
         for path in found.paths:
             for theirs, ours in names[path].items():
@@ -92,14 +94,8 @@ class Files(Source):
     ) -> Iterator[pa.Table]:
         """Yield the tables of one file with all columns of all files."""
         kinds = {theirs: wide[ours] for theirs, ours in names.items()}
-        unwanted = {name: pa.string() for name in self.types}
-        for table in read_blocks(found, path, layout, _Default(unwanted | kinds), self._unread):
-            bad = self._unread.read - self._unread.kept
-            if bad > self.max_bad_rows:
-                raise UserError(
-                    f"{bad} rows of the source cannot be read, more than `source.max_bad_rows` ({self.max_bad_rows}): "
-                    + "; ".join(self._unread.lines())
-                )
+        for table in read_blocks(found, path, layout, kinds, self._unread):
+            self._check_unread()
             columns: dict[str, Any] = {
                 ours: table[theirs] for theirs, ours in names.items() if theirs in table.column_names
             }
@@ -108,6 +104,16 @@ class Files(Source):
                     columns[names[name]] = pa.array([value] * table.num_rows, pa.string())
             yield pa.table(
                 {name: columns[name] if name in columns else pa.nulls(table.num_rows, wide[name]) for name in wide}
+            )
+
+        self._check_unread()
+
+    def _check_unread(self) -> None:
+        """Refuse a list of which too many rows cannot be read."""
+        if (bad := self._unread.read) > self.max_bad_rows:  # it reads no others
+            raise UserError(
+                f"{bad} rows of the source cannot be read, more than `source.max_bad_rows` ({self.max_bad_rows}): "
+                + "; ".join(self._unread.lines())
             )
 
     def _names(self, given: list[str], path: str) -> dict[str, str]:
@@ -138,17 +144,6 @@ class Files(Source):
             ours[name] = new
             taken.add(new)
         return {name: ours[name] for name in given if name in ours}
-
-
-class _Default(dict[str, pa.DataType]):
-    """Types by column; those that nobody wants are text."""
-
-    def __missing__(self, name: str) -> pa.DataType:
-        return pa.string()
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return the type, text where there is none."""
-        return self[name]
 
 
 def _partitions(path: str) -> dict[str, str]:

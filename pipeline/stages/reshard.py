@@ -31,7 +31,8 @@ from winnow.journal import Journal, Row
 from winnow.pool import PoolShard, pool_shards
 from winnow.shards import ShardWriter
 from winnow.storage import Store
-from winnow.tar import BLOCK, PADDING, header_blocks, index_members, sliceable
+from winnow.tar import index_members, sliceable
+from winnow.tar_header import BLOCK, PADDING, header_blocks
 from winnow.uid import to_hex
 from winnow.verdicts import read_verdicts
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peer_names import first_of_each, key_and_suffix
 
-from winnow import tar
+from winnow import tar, tar_header
 from winnow.errors import UserError
 from winnow.shards import ShardWriter, index_shard
 
@@ -113,9 +113,9 @@ def test_webdatasets_shards_are_plain(tmp_path, monkeypatch):
 @given(st.lists(st.tuples(st.text("abcXYZ0189_-.", min_size=1, max_size=100), st.integers(0, 8**11 - 1)), max_size=6))
 def test_headers_made_at_once_are_those_made_singly_and_tarfiles(members):
     names, sizes = [name.encode() for name, _ in members], np.array([size for _, size in members], np.int64)
-    blocks = tar.header_blocks(names, sizes)
+    blocks = tar_header.header_blocks(names, sizes)
     assert [block.tobytes() for block in blocks] == [
-        tar.header(*each) for each in zip(names, sizes.tolist(), strict=True)
+        tar_header.header(*each) for each in zip(names, sizes.tolist(), strict=True)
     ]
     for block, (name, size) in zip(blocks, members, strict=True):
         told = tarfile.TarInfo.frombuf(block.tobytes(), "utf-8", "strict")
@@ -125,7 +125,7 @@ def test_headers_made_at_once_are_those_made_singly_and_tarfiles(members):
 def test_what_does_not_fit_a_header_is_refused():
     for name, size in ((b"k" * 101, 1), (b"k", 8**11)):
         with pytest.raises(ValueError, match="does not fit"):
-            tar.header_blocks([name], np.array([size]))
+            tar_header.header_blocks([name], np.array([size]))
 
 
 def test_an_index_of_no_members():

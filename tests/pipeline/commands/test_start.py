@@ -39,6 +39,15 @@ def test_a_list_of_urls(tmp_path: Path) -> None:
     assert any("winnow plan" in line for line in told)
 
 
+def test_names_that_would_break_a_config(tmp_path: Path) -> None:
+    """A line break in a column's name, a colon in the config's own."""
+    (tmp_path / "in: 1").mkdir()
+    (tmp_path / "in: 1/a.json").write_text(json.dumps([{"url": "http://a/1", "caption": "c", "odd\nname": 1}]))
+    out = tmp_path / "my: config.yaml"
+    assert "odd\\nname (carried along)" in write_config(str(tmp_path / "in: 1"), out)[0]
+    assert RunConfig(out).values["run_dir"] == "runs/my: config"
+
+
 def test_shards_with_and_without_tables(tmp_path: Path) -> None:
     write_tar(tmp_path / "00000.tar", "0.jpg", "0.txt", "1.jpg", "1.txt")
     told = write_config(str(tmp_path), tmp_path / "plain.yaml")
@@ -90,12 +99,15 @@ def test_the_schema_accepts_what_is_shipped(validator: Any, name: str) -> None:
         {"download": {"image_sise": 256}},
         {"reshard": {"samples_per_shard": "many"}},
         {"score": {"scorers": {"clip": {"modell": "x"}}}},
+        {"select": {"strategies": {"mine": {"use": "clip_score", "scoer": "a.b"}}}},
+        {"select": {"strategies": {"mine": {"fraction": 0.3}}}},
         {"source": {"use": "file", "path": "x"}},
     ],
 )
 def test_the_schema_finds_mistakes(validator: Any, wrong: dict[str, Any]) -> None:
     assert not validator.is_valid({"pool": "p", "run_dir": "r", **wrong})
-    assert validator.is_valid({"pool": "p", "run_dir": "r"})
+    mine = {"clip_score": {"use": "tmars"}, "mine": {"use": "clip_score"}, "theirs": {"use": "a.b:Theirs", "x": 1}}
+    assert validator.is_valid({"pool": "p", "run_dir": "r", "select": {"strategies": mine}})
 
 
 def test_the_demo_runs_where_there_is_no_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

@@ -124,6 +124,13 @@ def test_delimiter_quote_and_choice_of_columns(tmp_path: Path) -> None:
     assert found == [{"url": url(0), "text": "x; y", "b": "2"}]
 
 
+def test_a_choice_of_columns_that_no_file_has(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"url,caption\n{url(0)},x\n")
+    for fields in ({"types": {"phsah": "string"}}, {"only": ["phsah"]}):
+        with pytest.raises(UserError, match="none has 'phsah'"):
+            read(tmp_path, **fields)
+
+
 def test_captions_larger_than_a_block_of_json(tmp_path: Path) -> None:
     long = "x" * 3_000_000
     (tmp_path / "a.csv").write_text(f'url,caption\n{url(0)},"{long}"\n')

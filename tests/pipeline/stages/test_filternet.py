@@ -14,6 +14,7 @@ from pipeline.config import RunConfig
 from pipeline.engine.perform import perform
 from pipeline.runner import run_stage
 from pipeline.stages.filternet import FilterNet
+from tests.support.interrupt import interrupt
 from training.systems.clip import Clip
 from winnow.component import build
 from winnow.errors import UserError
@@ -161,18 +162,7 @@ def test_killed_training_goes_on_and_gives_the_same_bytes(
     undisturbed = perform(one, unit)
     assert not undisturbed.error, undisturbed.detail
     shutil.rmtree(root / "run" / "_work")
-    phases, steps = Clip.phases, []
-
-    def dies(self: Clip, batch: Any, progress: float) -> Any:
-        steps.append(progress)
-        if len(steps) == 4:
-            raise KeyboardInterrupt
-        return phases(self, batch, progress)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Clip, "phases", dies)
-        with pytest.raises(KeyboardInterrupt):
-            perform(one, unit)
+    interrupt(one, Clip, 4, monkeypatch)
     again = perform(one, unit)
     assert again.rows[0].files == undisturbed.rows[0].files
 

@@ -11,7 +11,9 @@ import yaml
 
 from pipeline.engine.perform import perform
 from pipeline.stages.train import Train
+from tests.support.interrupt import interrupt
 from training.main import load_system
+from training.systems.rectified_flow import RectifiedFlow
 from winnow.account import Account
 from winnow.errors import UserError
 from winnow.journal import Journal, Row
@@ -91,8 +93,6 @@ def test_units_are_recipe_by_subset_by_seed(run: Path) -> None:
 
 def test_equal_shards_are_trained_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two strategies may keep the same samples, and two controls of one size do: one training, a product for each."""
-    from training.systems.rectified_flow import RectifiedFlow
-
     reshard(run, "random", 0)
     phases, calls = RectifiedFlow.phases, []
     monkeypatch.setattr(RectifiedFlow, "phases", lambda *args: calls.append(args) or phases(*args))
@@ -155,25 +155,12 @@ def test_products_and_their_files(run: Path) -> None:
 
 def test_killed_training_goes_on_and_gives_the_same_bytes(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The attempt dies in its fourth step; the next one starts from the checkpoint and ends with equal bytes."""
-    from training.systems.rectified_flow import RectifiedFlow
-
     one = stage(run, subsets=["tmars"], checkpoint_every=8)
     (unit,) = one.plan()
     undisturbed = perform(one, unit)
     shutil.rmtree(run / "_work")
-    phases, steps = RectifiedFlow.phases, []
-
-    def dies(self: RectifiedFlow, batch: Any, progress: float) -> Any:
-        steps.append(progress)
-        if len(steps) == 4:
-            raise KeyboardInterrupt
-        return phases(self, batch, progress)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RectifiedFlow, "phases", dies)
-        with pytest.raises(KeyboardInterrupt):
-            perform(one, unit)
-    kept = []
+    interrupt(one, RectifiedFlow, 4, monkeypatch)
+    kept, phases = [], RectifiedFlow.phases
     monkeypatch.setattr(RectifiedFlow, "phases", lambda *args: kept.append(args) or phases(*args))
     again = perform(one, unit)
     assert len(kept) == 4  # six steps in all, two of them before the newest checkpoint
@@ -181,29 +168,8 @@ def test_killed_training_goes_on_and_gives_the_same_bytes(run: Path, monkeypatch
     assert again.rows[0].files == undisturbed.rows[0].files
 
 
-def interrupt(one: Train, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a stage's one unit until a step begins."""
-    from training.systems.rectified_flow import RectifiedFlow
-
-    (unit,) = one.plan()
-    phases, steps = RectifiedFlow.phases, []
-
-    def dies(self: RectifiedFlow, batch: Any, progress: float) -> Any:
-        steps.append(progress)
-        if len(steps) == step:
-            raise KeyboardInterrupt
-        return phases(self, batch, progress)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RectifiedFlow, "phases", dies)
-        with pytest.raises(KeyboardInterrupt):
-            perform(one, unit)
-
-
 def counted(one: Train, monkeypatch: pytest.MonkeyPatch) -> int:
     """Run a stage's one unit and return the number of its steps."""
-    from training.systems.rectified_flow import RectifiedFlow
-
     phases, steps = RectifiedFlow.phases, []
     with monkeypatch.context() as patch:
         patch.setattr(RectifiedFlow, "phases", lambda *args: steps.append(args) or phases(*args))
@@ -212,7 +178,7 @@ def counted(one: Train, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def test_a_run_that_was_moved_half_way_goes_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupt(stage(run, subsets=["tmars"], checkpoint_every=8), 4, monkeypatch)
+    interrupt(stage(run, subsets=["tmars"], checkpoint_every=8), RectifiedFlow, 4, monkeypatch)
     moved = run.rename(run.with_name("moved"))
     assert counted(stage(moved, subsets=["tmars"], checkpoint_every=8), monkeypatch) == 4, (
         "two of six are in the checkpoint"
@@ -221,7 +187,7 @@ def test_a_run_that_was_moved_half_way_goes_on(run: Path, monkeypatch: pytest.Mo
 
 def test_a_changed_rate_goes_on_from_the_checkpoint_when_asked(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fields: dict[str, Any] = {"subsets": ["tmars"], "checkpoint_every": 8}
-    interrupt(stage(run, **fields), 4, monkeypatch)
+    interrupt(stage(run, **fields), RectifiedFlow, 4, monkeypatch)
     assert keys(stage(run, **fields)) == keys(stage(run, **fields, continue_with_changes=[]))
     assert counted(stage(run, **fields, lr=1e-4, continue_with_changes=["lr"]), monkeypatch) == 4
     config = yaml.safe_load((run / "train/flow/tmars/0/config.yaml").read_text())
